@@ -1,0 +1,170 @@
+//! Boot to the first prompt, then loops: Clade and QEMU in turn.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::guest::{Guest, expect, time_command};
+use crate::program::{self, Program};
+use crate::{clade, qemu};
+
+/// Guest memory in bytes.
+pub(crate) const MEMORY: u64 = 1 << 30;
+
+/// Where the shell of `mini` waits for a command.
+const PROMPT: &str = "# ";
+
+/// What the command line asked for.
+pub(crate) struct Options {
+    pub(crate) rounds: u32,
+    pub(crate) cpus: u32,
+}
+
+/// One thing that is measured, by the command that does it in the guest.
+struct Workload {
+    name: &'static str,
+    command: String,
+    /// How many instructions it executes, where that is known.
+    instructions: Option<u64>,
+}
+
+/// The times of one peer: boot first, then the workloads in their order.
+type Times = Vec<Duration>;
+
+type Start = fn(&Path, &Path, &str, u32) -> Result<Box<dyn Guest>, String>;
+
+/// Measures and prints the table.
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let version = qemu::version()?;
+    let request = clade_images::Request {
+        name: "mini".into(),
+        ..Default::default()
+    };
+    let image =
+        clade_images::ensure(&request, &clade_images::Silent).map_err(|error| error.to_string())?;
+    let programs = [program::integer(), program::float(), program::nothing()];
+    let initrd = Initrd::with(&image.initrd, &programs)?;
+    let workloads = workloads(&programs);
+
+    let mut best: [Option<Times>; 2] = [None, None];
+    for round in 1..=options.rounds {
+        let peers: [(&str, Start); 2] = [("Clade", clade::start), ("QEMU", qemu::start)];
+        for ((name, start), best) in peers.into_iter().zip(&mut best) {
+            eprintln!("round {round} of {}: {name}", options.rounds);
+            let guest = || start(&image.kernel, &initrd.path, &image.cmdline, options.cpus);
+            let times = measure(guest, &workloads)?;
+            match best {
+                Some(best) => {
+                    best.iter_mut()
+                        .zip(times)
+                        .for_each(|(best, time)| *best = time.min(*best));
+                }
+                None => *best = Some(times),
+            }
+        }
+    }
+    if let [Some(clade), Some(qemu)] = best {
+        println!(
+            "{} on {} hart(s), best of {}; QEMU {version}, TCG\n",
+            image.description, options.cpus, options.rounds
+        );
+        print_table(&workloads, &clade, &qemu);
+    }
+    Ok(())
+}
+
+fn workloads(programs: &[Program; 3]) -> Vec<Workload> {
+    let [integer, float, nothing] = programs;
+    let of = |name, program: &Program| Workload {
+        name,
+        command: program.name.into(),
+        instructions: Some(program.instructions),
+    };
+    let shell = |name, command: String| Workload {
+        name,
+        command,
+        instructions: None,
+    };
+    vec![
+        of("integer loop", integer),
+        of("floating-point loop", float),
+        shell(
+            "200 fork + exec",
+            format!(
+                "i=0; while [ $i -lt 200 ]; do {}; i=$((i+1)); done",
+                nothing.name
+            ),
+        ),
+        shell(
+            "shell loop",
+            "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done".into(),
+        ),
+        shell(
+            "gzip 4 MB",
+            "dd if=/dev/zero bs=64k count=64 2>/dev/null | tr '\\0' 'c' | gzip | wc -c".into(),
+        ),
+    ]
+}
+
+/// Boots one guest and runs everything in it.
+fn measure(
+    start: impl Fn() -> Result<Box<dyn Guest>, String>,
+    workloads: &[Workload],
+) -> Result<Times, String> {
+    let started = Instant::now();
+    let mut guest = start()?;
+    expect(&*guest, 0, PROMPT)?;
+    let mut times = vec![started.elapsed()];
+    for workload in workloads {
+        times.push(time_command(&mut *guest, &workload.command)?);
+    }
+    guest.stop();
+    Ok(times)
+}
+
+fn print_table(workloads: &[Workload], clade: &Times, qemu: &Times) {
+    println!(
+        "{:<22} {:>10} {:>10} {:>14}",
+        "workload", "Clade", "QEMU", "QEMU / Clade"
+    );
+    let names = std::iter::once("boot to the prompt").chain(workloads.iter().map(|w| w.name));
+    for ((name, clade), qemu) in names.zip(clade).zip(qemu) {
+        let (clade, qemu) = (clade.as_secs_f64(), qemu.as_secs_f64());
+        println!(
+            "{name:<22} {clade:>8.2} s {qemu:>8.2} s {:>12.2} x",
+            qemu / clade
+        );
+    }
+    println!();
+    for (workload, time) in workloads.iter().zip(&clade[1..]) {
+        if let Some(instructions) = workload.instructions {
+            let rate = instructions as f64 / time.as_secs_f64() / 1e6;
+            println!(
+                "{}: {rate:.0} million instructions/s under Clade",
+                workload.name
+            );
+        }
+    }
+}
+
+/// The image's initramfs with more files behind it, in a temporary file.
+struct Initrd {
+    path: PathBuf,
+}
+
+impl Initrd {
+    fn with(initrd: &Path, programs: &[Program]) -> Result<Self, String> {
+        let mut bytes = fs::read(initrd).map_err(|e| format!("{}: {e}", initrd.display()))?;
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(program::archive(programs));
+        let path = std::env::temp_dir().join(format!("clade-bench-{}.cpio", std::process::id()));
+        fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Initrd {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,111 @@
+//! A guest under Clade, in this process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use clade_devices::{ConsoleHost, ConsolePort};
+use clade_vmm::machine::{Machine, StopHandle};
+use clade_vmm::spec::{EngineKind, MachineSpec};
+
+use crate::guest::Guest;
+use crate::terminal::Transcript;
+
+/// What the guest's console prints on.
+struct Screen {
+    transcript: Transcript,
+    room: Sender<()>,
+}
+
+impl ConsoleHost for Screen {
+    fn output(&self, bytes: &[u8]) {
+        self.transcript.push(bytes);
+    }
+
+    fn input_room(&self) {
+        let _ = self.room.send(());
+    }
+}
+
+/// A machine that runs on a thread of its own.
+pub(crate) struct CladeGuest {
+    screen: Arc<Screen>,
+    port: Arc<dyn ConsolePort>,
+    room: Receiver<()>,
+    stop: StopHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a machine.
+pub(crate) fn start(
+    kernel: &Path,
+    initrd: &Path,
+    cmdline: &str,
+    cpus: u32,
+) -> Result<Box<dyn Guest>, String> {
+    let (room, room_receiver) = channel();
+    let screen = Arc::new(Screen {
+        transcript: Transcript::default(),
+        room,
+    });
+    let spec = MachineSpec {
+        id: "benchmark".into(),
+        name: "benchmark".into(),
+        engine: EngineKind::Emulate,
+        cpus,
+        memory: crate::boot::MEMORY,
+        kernel: kernel.into(),
+        initrd: Some(initrd.into()),
+        firmware: None,
+        cmdline: cmdline.into(),
+        image: None,
+        created: 0,
+    };
+    let machine = Machine::build(&spec, screen.clone()).map_err(|error| error.to_string())?;
+    let port = machine.console();
+    let stop = machine.stop_handle();
+    let thread = thread::spawn(move || {
+        if let Err(error) = machine.run() {
+            eprintln!("clade-bench: {error}");
+        }
+    });
+    Ok(Box::new(CladeGuest {
+        screen,
+        port,
+        room: room_receiver,
+        stop,
+        thread: Some(thread),
+    }))
+}
+
+impl Guest for CladeGuest {
+    fn type_text(&mut self, text: &str) -> Result<(), String> {
+        let mut rest = text.as_bytes();
+        loop {
+            rest = &rest[self.port.input(rest)..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+            self.room
+                .recv_timeout(Duration::from_secs(60))
+                .map_err(|_| "the guest does not take what is typed".to_owned())?;
+        }
+    }
+
+    fn transcript(&self) -> &Transcript {
+        &self.screen.transcript
+    }
+
+    fn stop(self: Box<Self>) {}
+}
+
+impl Drop for CladeGuest {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The `clade` command: runs, freezes, branches and moves virtual machines.
+
+mod failure;
+mod progress;
+mod session;
+mod size;
+mod stdin;
+mod style;
+mod table;
+mod terminal;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clade_vmm::outcome::CLADE_FAILED;
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Runs virtual machines on any Linux host, with or without KVM, without root.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(verbs::run::Run),
+    Ps(verbs::ps::Ps),
+    Console(verbs::console::Console),
+    Logs(verbs::logs::Logs),
+    Stop(verbs::stop::Stop),
+    Images(verbs::images::Images),
+    Pull(verbs::pull::Pull),
+    Doctor(verbs::doctor::Doctor),
+    #[command(name = verbs::machine_process::NAME, hide = true)]
+    MachineProcess(verbs::machine_process::MachineProcess),
+}
+
+fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => return show_usage(&error),
+    };
+    let done = match command.verb {
+        Verb::Run(run) => run.run(),
+        Verb::Ps(ps) => ps.run(),
+        Verb::Console(console) => console.run(),
+        Verb::Logs(logs) => logs.run(),
+        Verb::Stop(stop) => stop.run(),
+        Verb::Images(images) => images.run(),
+        Verb::Pull(pull) => pull.run(),
+        Verb::Doctor(doctor) => doctor.run(),
+        Verb::MachineProcess(process) => Ok(process.run()),
+    };
+    done.unwrap_or_else(Failure::show)
+}
+
+/// Help and version are data; a wrong command line is Clade's failure, not the guest's.
+fn show_usage(error: &clap::Error) -> ExitCode {
+    // Nobody reads: nothing to be done about it.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(CLADE_FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,41 @@
+//! What is said to people: on standard error, in colour only on a terminal that wants it.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+/// Shades of text, by SGR parameter (ECMA-48, 8.3.117).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shade {
+    Bold = 1,
+    Dim = 2,
+    Red = 31,
+    Green = 32,
+    Yellow = 33,
+}
+
+/// Says something on standard error; the first line is marked as Clade's.
+pub(crate) fn talk(text: &str) {
+    let name = shaded("clade:", Shade::Bold, wants_colour(&io::stderr()));
+    // If standard error is closed, there is nobody to talk to.
+    let _ = writeln!(io::stderr(), "{name} {}", text.replace('\n', "\n       "));
+}
+
+/// A line on standard error that is no error.
+pub(crate) fn note(text: &str) {
+    let line = shaded(text, Shade::Dim, wants_colour(&io::stderr()));
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The text in a shade, if `wanted`.
+pub(crate) fn shaded(text: &str, shade: Shade, wanted: bool) -> String {
+    if wanted {
+        format!("\x1b[{}m{text}\x1b[0m", shade as u8)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Whether a stream is a terminal whose user does not object (<https://no-color.org>).
+pub(crate) fn wants_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

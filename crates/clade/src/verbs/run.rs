@@ -1,0 +1,223 @@
+//! `clade run`
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clade_images::Request;
+use clade_manager::{Host, Machines, Order, Started, check_name};
+use clade_vmm::control::{self, Connection, Event, FromMachine};
+use clade_vmm::spec::{EngineKind, MachineSpec};
+
+use crate::failure::Failure;
+use crate::progress::Shown;
+use crate::stdin::Input;
+use crate::verbs::{console, machine_process};
+use crate::{session, size, style};
+
+/// The image that runs when none is named.
+const DEFAULT_IMAGE: &str = "mini";
+
+/// What a kernel of one's own gets if nothing else is said. A panic resets at once, so that it is
+/// noticed; the console is the one that the device tree names.
+const KERNEL_CMDLINE: &str = "panic=-1";
+
+/// Run a machine: an image, or a kernel of your own.
+///
+/// Without IMAGE, runs `mini`: Debian's own kernel with a small shell. The machine ends when its
+/// guest switches off, or with this command; Ctrl-] leaves it running. The exit status is 0 after
+/// power-off, the guest's own code if it reports failure, and 125 if Clade failed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The image to run; `clade images` lists them.
+    #[arg(conflicts_with = "kernel")]
+    image: Option<String>,
+    /// Run this kernel instead: a Linux Image (flat, gzip or EFI) or an ELF file for RISC-V 64.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// The initial RAM disk for --kernel.
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    initrd: Option<PathBuf>,
+    /// The kernel's command line; with an image, what is added to its own.
+    #[arg(long, value_name = "TEXT")]
+    cmdline: Option<String>,
+    /// Start this machine-mode firmware (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
+    #[arg(long, value_name = "FILE")]
+    firmware: Option<PathBuf>,
+    /// Guest memory.
+    #[arg(long, short = 'm', value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
+    memory: u64,
+    /// Number of virtual CPUs.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cpus: u32,
+    /// The machine's name, in place of a random one.
+    #[arg(long)]
+    name: Option<String>,
+    /// Leave the machine running, and print its name.
+    #[arg(long, short)]
+    detach: bool,
+    /// The Debian mirror to fetch the image from.
+    #[arg(long, value_name = "URL", conflicts_with = "kernel")]
+    mirror: Option<String>,
+    /// The Debian suite to make the image from.
+    #[arg(long, conflicts_with = "kernel")]
+    suite: Option<String>,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        self.check()?;
+        let detach = self.detach;
+        let interactive = io::stdin().is_terminal();
+        let (order, title) = self.order(interactive)?;
+        let input = if interactive {
+            Input::Terminal
+        } else if order.image.is_some() {
+            Input::Script
+        } else {
+            Input::Stream
+        };
+        let (started, connection) =
+            Machines::of_user()?.start(order, machine_process::command())?;
+        if detach {
+            leave_running(started, connection)
+        } else {
+            attach(started, connection, input, &title)
+        }
+    }
+
+    /// What can be refused before anything is fetched.
+    fn check(&self) -> Result<(), Failure> {
+        let host = Host::of_this_machine()
+            .map_err(|error| Failure::new(format!("cannot read what this host has: {error}")))?;
+        host.check(self.cpus, self.memory)?;
+        if let Some(name) = &self.name {
+            check_name(name)?;
+        }
+        Ok(())
+    }
+
+    /// The machine to make, and what it boots, for people.
+    fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
+        let base = Order {
+            name: self.name,
+            engine: EngineKind::Emulate,
+            cpus: self.cpus,
+            memory: self.memory,
+            kernel: PathBuf::new(),
+            initrd: self.initrd,
+            firmware: self.firmware,
+            cmdline: String::new(),
+            image: None,
+        };
+        if let Some(kernel) = self.kernel {
+            let title = kernel.display().to_string();
+            let cmdline = self.cmdline.unwrap_or_else(|| KERNEL_CMDLINE.to_owned());
+            return Ok((
+                Order {
+                    kernel,
+                    cmdline,
+                    ..base
+                },
+                title,
+            ));
+        }
+        let name = self.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+        let request = Request {
+            name,
+            mirror: self.mirror,
+            suite: self.suite,
+            refresh: false,
+        };
+        let image = clade_images::ensure(&request, &Shown::new())?;
+        let mut cmdline = image.cmdline;
+        let term = env::var("TERM").ok().filter(|_| interactive);
+        cmdline.push_str(&clade_parameters(
+            interactive || self.detach,
+            term.as_deref(),
+        ));
+        if let Some(own) = self.cmdline {
+            cmdline = format!("{cmdline} {own}");
+        }
+        let title = format!("{} · Debian {}", image.name, image.kernel_version);
+        let order = Order {
+            kernel: image.kernel,
+            initrd: Some(image.initrd),
+            cmdline,
+            image: Some(image.name),
+            ..base
+        };
+        Ok((order, title))
+    }
+}
+
+/// What the init of our own images is told on the kernel's command line.
+fn clade_parameters(terminal: bool, term: Option<&str>) -> String {
+    let mut parameters = String::new();
+    if !terminal {
+        parameters.push_str(" clade.stdin=pipe");
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
+    if let Some(term) = term.filter(|term| !term.is_empty() && term.bytes().all(plain)) {
+        parameters.push_str(" clade.term=");
+        parameters.push_str(term);
+    }
+    parameters
+}
+
+fn attach(
+    started: Started,
+    connection: Connection,
+    input: Input,
+    title: &str,
+) -> Result<ExitCode, Failure> {
+    if input == Input::Terminal && io::stderr().is_terminal() {
+        style::note(&first_screen(&started.spec, title));
+    }
+    let name = started.spec.name.clone();
+    let end = session::attach(connection, input, true)?;
+    console::finish(&name, end, || Failure::new(started.into_death()))
+}
+
+/// `mini:trixie · Debian 6.12.41-riscv64 · 1 hart · 1 GiB · Ctrl-] detaches`
+fn first_screen(spec: &MachineSpec, title: &str) -> String {
+    let harts = if spec.cpus == 1 {
+        "1 hart".to_owned()
+    } else {
+        format!("{} harts", spec.cpus)
+    };
+    format!(
+        "{title} · {harts} · {} · Ctrl-] detaches",
+        size::show(spec.memory)
+    )
+}
+
+fn leave_running(started: Started, mut connection: Connection) -> Result<ExitCode, Failure> {
+    let detached = connection.sender.request(&control::Request::Detach).is_ok()
+        && matches!(
+            connection.receiver.receive(),
+            Ok(Some(FromMachine::Event(Event::Detached)))
+        );
+    if !detached {
+        return Err(Failure::new(started.into_death()));
+    }
+    writeln!(io::stdout(), "{}", started.spec.name).map_err(|error| Failure::of_output(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_is_told_of_pipes_and_terminals() {
+        assert_eq!(clade_parameters(false, None), " clade.stdin=pipe");
+        assert_eq!(
+            clade_parameters(true, Some("xterm-256color")),
+            " clade.term=xterm-256color"
+        );
+        assert_eq!(clade_parameters(true, Some("x init=/bin/evil")), "");
+        assert_eq!(clade_parameters(true, Some("")), "");
+    }
+}

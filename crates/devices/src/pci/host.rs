@@ -1,0 +1,297 @@
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use clade_engine::{IoDevice, IrqLine};
+
+use super::intx::{Pin, SharedWire};
+use super::{ConfigSpace, Identity, PciDevice, PciState, SLOTS, layout};
+use crate::sync::lock;
+use crate::{BusBuilder, Overlap, StateError};
+
+/// Why a function cannot be plugged in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PciError {
+    /// The slot does not exist or is the host bridge's.
+    #[error("there is no PCI slot {0}: slots are 1 to 31")]
+    NoSlot(u8),
+    /// Something is in the slot.
+    #[error("PCI slot {0} is taken: choose another")]
+    Taken(u8),
+}
+
+/// Collects the functions of a [`PciHost`].
+pub struct PciHostBuilder {
+    wires: [Arc<SharedWire>; 4],
+    functions: [Option<Function>; SLOTS as usize],
+}
+
+struct Function {
+    device: Arc<dyn PciDevice>,
+    config: Mutex<ConfigSpace>,
+    pin: Arc<Pin>,
+}
+
+impl PciHostBuilder {
+    /// A bus with the host bridge alone. Interrupt pins lead to `wires`: pin `p` (0 for INTA) of
+    /// slot `s` to wire `(s + p) % 4`.
+    #[must_use]
+    pub fn new(wires: [Arc<dyn IrqLine>; 4]) -> Self {
+        let mut builder = PciHostBuilder {
+            wires: wires.map(SharedWire::new),
+            functions: [const { None }; SLOTS as usize],
+        };
+        let pin = builder.pin(0);
+        builder.functions[0] = Some(Function::new(Arc::new(HostBridge), pin));
+        builder
+    }
+
+    /// Plugs a function into `slot` (1 to 31). `make` is given its INTA pin.
+    ///
+    /// # Errors
+    /// When there is no such slot or it is taken.
+    pub fn plug<D: PciDevice + 'static>(
+        &mut self,
+        slot: u8,
+        make: impl FnOnce(Arc<dyn IrqLine>) -> Arc<D>,
+    ) -> Result<Arc<D>, PciError> {
+        if !(1..SLOTS).contains(&slot) {
+            return Err(PciError::NoSlot(slot));
+        }
+        if self.functions[usize::from(slot)].is_some() {
+            return Err(PciError::Taken(slot));
+        }
+        let pin = self.pin(slot);
+        let device = make(pin.clone());
+        self.functions[usize::from(slot)] = Some(Function::new(device.clone(), pin));
+        Ok(device)
+    }
+
+    /// The finished bus.
+    #[must_use]
+    pub fn build(self) -> Arc<PciHost> {
+        Arc::new(PciHost {
+            functions: self.functions,
+            mappings: RwLock::default(),
+        })
+    }
+
+    fn pin(&self, slot: u8) -> Arc<Pin> {
+        Pin::new(slot, self.wires[usize::from(slot) % 4].clone())
+    }
+}
+
+impl Function {
+    fn new(device: Arc<dyn PciDevice>, pin: Arc<Pin>) -> Self {
+        Function {
+            config: Mutex::new(device.config_space()),
+            device,
+            pin,
+        }
+    }
+}
+
+/// A host bridge and its bus.
+pub struct PciHost {
+    functions: [Option<Function>; SLOTS as usize],
+    /// The BARs that decode now. Where a guest lays two over each other, the lowest slot answers.
+    mappings: RwLock<Vec<Mapping>>,
+}
+
+#[derive(Clone, Copy)]
+struct Mapping {
+    start: u64,
+    size: u64,
+    slot: u8,
+    bar: u8,
+}
+
+impl PciHost {
+    /// Puts configuration space and windows onto `bus`, where [`layout`] says.
+    ///
+    /// # Errors
+    /// When something is there already.
+    pub fn map(self: &Arc<Self>, bus: &mut BusBuilder) -> Result<(), Overlap> {
+        let window = |base| Window {
+            host: self.clone(),
+            base,
+        };
+        let (base, size) = layout::ECAM;
+        bus.insert("PCI configuration space", base, size, self.clone())?;
+        let (base, size) = layout::MEMORY_32;
+        bus.insert("PCI memory window", base, size, Arc::new(window(base)))?;
+        let (base, size) = layout::MEMORY_64;
+        bus.insert("PCI 64-bit window", base, size, Arc::new(window(base)))?;
+        let (base, size) = layout::PORTS;
+        bus.insert("PCI port window", base, size, Arc::new(NoPorts))?;
+        Ok(())
+    }
+
+    /// Everything that the guest can observe, but for what the functions keep themselves.
+    #[must_use]
+    pub fn save(&self) -> PciState {
+        PciState {
+            functions: self
+                .plugged()
+                .map(|(slot, function)| (slot, lock(&function.config).save()))
+                .collect(),
+        }
+    }
+
+    /// Continues from a saved state. The functions' own states are restored separately.
+    ///
+    /// # Errors
+    /// When the state is of a bus with other functions.
+    pub fn restore(&self, saved: &PciState) -> Result<(), StateError> {
+        let here: Vec<u8> = self.plugged().map(|(slot, _)| slot).collect();
+        if !saved.functions.keys().eq(&here) {
+            return Err(StateError::new(
+                "PCI bus",
+                format!(
+                    "its slots {:?} are in use, here {here:?}",
+                    saved.functions.keys()
+                ),
+            ));
+        }
+        let restored: Vec<ConfigSpace> = self
+            .plugged()
+            .map(|(slot, function)| lock(&function.config).restored(&saved.functions[&slot]))
+            .collect::<Result<_, _>>()?;
+        for ((_, function), config) in self.plugged().zip(restored) {
+            let mut place = lock(&function.config);
+            function.pin.enable(config.intx_enabled());
+            *place = config;
+        }
+        self.decode_again();
+        Ok(())
+    }
+
+    fn plugged(&self) -> impl Iterator<Item = (u8, &Function)> {
+        (0..)
+            .zip(&self.functions)
+            .filter_map(|(slot, function)| Some((slot, function.as_ref()?)))
+    }
+
+    fn decode_again(&self) {
+        // Computed under the lock: of two concurrent changes, the later one's view must stay.
+        let mut mappings = self
+            .mappings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        mappings.clear();
+        for (slot, function) in self.plugged() {
+            mappings.extend(lock(&function.config).bars().map(|bar| Mapping {
+                start: bar.address,
+                size: bar.size,
+                slot,
+                bar: bar.index,
+            }));
+        }
+    }
+
+    /// The function, BAR and offset that the whole of an access falls into.
+    fn find(&self, address: u64, length: usize) -> Option<(&Function, u8, u64)> {
+        let mappings = self.mappings.read().unwrap_or_else(PoisonError::into_inner);
+        let mapping = mappings.iter().find(|mapping| {
+            let offset = address.wrapping_sub(mapping.start);
+            offset < mapping.size && length as u64 <= mapping.size - offset
+        })?;
+        let function = self.functions[usize::from(mapping.slot)].as_ref()?;
+        Some((function, mapping.bar, address.wrapping_sub(mapping.start)))
+    }
+
+    /// The function and register that an ECAM offset means: bus in bits 20 to 27, device in 15
+    /// to 19, function in 12 to 14 (PCI Express Base Specification, section 7.2.2).
+    fn config_at(&self, offset: u64) -> Option<(&Function, usize)> {
+        if offset >> 20 != 0 || offset >> 12 & 0b111 != 0 {
+            return None;
+        }
+        let slot = (offset >> 15 & 0b1_1111) as usize;
+        let function = self.functions[slot].as_ref()?;
+        Some((function, (offset & 0xfff) as usize))
+    }
+}
+
+/// Configuration space.
+impl IoDevice for PciHost {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        let Some((function, register)) = self.config_at(offset) else {
+            // Nobody answers: a master abort reads as all ones (section 6.1).
+            data.fill(0xff);
+            return;
+        };
+        let wanted = function.pin.wanted();
+        lock(&function.config).set_interrupt_status(wanted);
+        function
+            .device
+            .config_read(&function.config, register, data);
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        let Some((function, register)) = self.config_at(offset) else {
+            return;
+        };
+        function
+            .device
+            .config_write(&function.config, register, data);
+        // Only the command register and the BARs have effects on the bus.
+        if register < 0x28 {
+            let config = lock(&function.config);
+            function.pin.enable(config.intx_enabled());
+            drop(config);
+            self.decode_again();
+        }
+    }
+}
+
+/// A window through which the guest reaches memory BARs at the same address.
+struct Window {
+    host: Arc<PciHost>,
+    base: u64,
+}
+
+impl IoDevice for Window {
+    fn read(&self, offset: u64, data: &mut [u8]) {
+        match self.host.find(self.base + offset, data.len()) {
+            Some((function, bar, offset)) => function.device.bar_read(bar, offset, data),
+            None => data.fill(0xff),
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) {
+        if let Some((function, bar, offset)) = self.host.find(self.base + offset, data.len()) {
+            function.device.bar_write(bar, offset, data);
+        }
+    }
+}
+
+/// The window of I/O ports: no function has any.
+struct NoPorts;
+
+impl IoDevice for NoPorts {
+    fn read(&self, _offset: u64, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn write(&self, _offset: u64, _data: &[u8]) {}
+}
+
+/// Device 0 of the bus, which stands for the bridge itself.
+struct HostBridge;
+
+impl PciDevice for HostBridge {
+    fn config_space(&self) -> ConfigSpace {
+        ConfigSpace::new(Identity {
+            vendor: 0x1b36,
+            device: 0x0008,
+            revision: 0,
+            class: 0x06_00_00,
+            subsystem_vendor: 0x1af4,
+            subsystem: 0x1100,
+        })
+    }
+
+    fn bar_read(&self, _bar: u8, _offset: u64, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+
+    fn bar_write(&self, _bar: u8, _offset: u64, _data: &[u8]) {}
+}

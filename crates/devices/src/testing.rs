@@ -1,0 +1,81 @@
+//! Doubles for what devices are given.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use clade_engine::{Clock, IoDevice, IrqLine};
+
+use crate::ConsoleHost;
+
+/// A wire that remembers its level.
+#[derive(Default)]
+pub(crate) struct Wire(AtomicBool);
+
+impl Wire {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn level(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl IrqLine for Wire {
+    fn set_level(&self, asserted: bool) {
+        self.0.store(asserted, Ordering::SeqCst);
+    }
+}
+
+/// A clock that stands until it is set; one hand serves both times.
+#[derive(Default)]
+pub(crate) struct FakeClock(pub(crate) AtomicU64);
+
+impl Clock for FakeClock {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A terminal that keeps what was printed and counts the offers of room.
+#[derive(Default)]
+pub(crate) struct Screen {
+    pub(crate) printed: Mutex<Vec<u8>>,
+    pub(crate) room: AtomicU64,
+}
+
+impl Screen {
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.printed.lock().unwrap())
+    }
+
+    pub(crate) fn take_room(&self) -> u64 {
+        self.room.swap(0, Ordering::SeqCst)
+    }
+}
+
+impl ConsoleHost for Screen {
+    fn output(&self, bytes: &[u8]) {
+        self.printed.lock().unwrap().extend_from_slice(bytes);
+    }
+
+    fn input_room(&self) {
+        self.room.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Reads a 32-bit register.
+pub(crate) fn read32(device: &dyn IoDevice, offset: u64) -> u32 {
+    let mut data = [0; 4];
+    device.read(offset, &mut data);
+    u32::from_le_bytes(data)
+}
+
+/// Writes a 32-bit register.
+pub(crate) fn write32(device: &dyn IoDevice, offset: u64, value: u32) {
+    device.write(offset, &value.to_le_bytes());
+}

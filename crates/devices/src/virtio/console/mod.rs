@@ -1,0 +1,8 @@
+//! The console device (section 5.3), with one port and the size of its terminal.
+
+mod device;
+mod state;
+mod transmitter;
+
+pub use device::VirtioConsole;
+pub use state::ConsoleState;

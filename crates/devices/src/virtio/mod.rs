@@ -1,0 +1,28 @@
+//! Virtio devices and their transports.
+//!
+//! A [`VirtioDevice`] knows nothing of how its driver reaches it: over PCI ([`VirtioPci`]) or
+//! memory-mapped I/O ([`VirtioMmio`]). It is handed [`VirtQueue`]s, from which it pops the
+//! driver's buffers and to which it pushes them back when used.
+//!
+//! Section numbers are those of the Virtual I/O Device (VIRTIO) Specification 1.2. Only what is
+//! called "modern" there is offered: no legacy interface.
+
+mod device;
+mod mmio;
+mod pci;
+mod queue;
+mod signals;
+mod state;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub mod console;
+
+pub use console::VirtioConsole;
+pub use device::{Activation, VirtioDevice};
+pub use mmio::VirtioMmio;
+pub use pci::VirtioPci;
+pub use queue::{BadChain, Chain, VirtQueue};
+pub use signals::Signals;
+pub use state::{QueueState, TransportState};

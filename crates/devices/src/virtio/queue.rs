@@ -1,0 +1,248 @@
+//! Split virtqueues (section 2.7) from the device's side, over a hostile driver.
+
+use std::io::{Read, Write};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use clade_engine::GuestRam;
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::{DescriptorChain, Error, Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress};
+
+use super::{QueueState, Signals};
+use crate::sync::lock;
+
+/// A queue of buffers that a driver offers to its device.
+pub struct VirtQueue {
+    index: u16,
+    ram: Arc<GuestRam>,
+    signals: Arc<Signals>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    queue: Queue,
+    /// Grows with every reset, so that a buffer popped before is not pushed after.
+    generation: u64,
+}
+
+/// A buffer that the driver offered: guest memory in pieces, some for the device to read, then
+/// some for it to write. To be given back with [`VirtQueue::push`].
+pub struct Chain {
+    descriptors: DescriptorChain<Arc<GuestRam>>,
+    generation: u64,
+}
+
+/// A buffer lies outside of guest memory: the driver is broken, and the device should say
+/// [`Signals::needs_reset`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the driver offered a buffer outside of guest memory")]
+pub struct BadChain;
+
+impl Chain {
+    /// Reads what the driver wrote for the device.
+    ///
+    /// # Errors
+    /// When a piece lies outside of guest memory.
+    pub fn reader(&self) -> Result<impl Read, BadChain> {
+        virtio_queue::Reader::new(self.descriptors.memory(), self.descriptors.clone())
+            .map_err(|_| BadChain)
+    }
+
+    /// Writes what the driver asked the device for, up to the room that it left; marks the pages
+    /// as written.
+    ///
+    /// # Errors
+    /// When a piece lies outside of guest memory.
+    pub fn writer(&self) -> Result<impl Write, BadChain> {
+        virtio_queue::Writer::new(self.descriptors.memory(), self.descriptors.clone())
+            .map_err(|_| BadChain)
+    }
+}
+
+impl VirtQueue {
+    /// A disabled queue with up to `max_size` (a power of two up to 32768) descriptors.
+    pub(super) fn new(
+        index: u16,
+        max_size: u16,
+        ram: Arc<GuestRam>,
+        signals: Arc<Signals>,
+    ) -> Result<Arc<Self>, Error> {
+        let queue = Queue::new(max_size)?;
+        Ok(Arc::new(VirtQueue {
+            index,
+            ram,
+            signals,
+            inner: Mutex::new(Inner {
+                queue,
+                generation: 0,
+            }),
+        }))
+    }
+
+    /// Takes the next buffer, or none when there is none, the driver has not enabled the queue,
+    /// or the device needs a reset. After none, the driver notifies the device of the next.
+    #[must_use]
+    pub fn pop(&self) -> Option<Chain> {
+        let mut inner = lock(&self.inner);
+        if !self.signals.running() {
+            return None;
+        }
+        inner.pop(&self.ram).unwrap_or_else(|_| {
+            self.signals.needs_reset();
+            None
+        })
+    }
+
+    /// Gives a buffer back, with the number of bytes written into it, and interrupts the driver
+    /// if it wants that. Does nothing if the queue was reset meanwhile.
+    pub fn push(&self, chain: &Chain, written: u32) {
+        let mut inner = lock(&self.inner);
+        if chain.generation != inner.generation || !self.signals.running() {
+            return;
+        }
+        match inner.push(&self.ram, chain.descriptors.head_index(), written) {
+            Ok(true) => self.signals.queue_used(self.index),
+            Ok(false) => {}
+            Err(_) => self.signals.needs_reset(),
+        }
+    }
+
+    /// The number of descriptors that the driver chose: the most buffers it can offer at once.
+    #[must_use]
+    pub fn size(&self) -> u16 {
+        lock(&self.inner).queue.size()
+    }
+
+    pub(super) fn max_size(&self) -> u16 {
+        lock(&self.inner).queue.max_size()
+    }
+
+    pub(super) fn enabled(&self) -> bool {
+        lock(&self.inner).queue.ready()
+    }
+
+    /// Lets the driver configure a queue that it has not enabled (section 4.1.4.3.2); values that
+    /// are not allowed are ignored.
+    pub(super) fn configure(&self, configure: impl FnOnce(&mut Queue)) {
+        let mut inner = lock(&self.inner);
+        if !inner.queue.ready() {
+            configure(&mut inner.queue);
+        }
+    }
+
+    /// Enables the queue, if its rings lie in guest memory; otherwise the device needs a reset.
+    pub(super) fn enable(&self) {
+        let mut inner = lock(&self.inner);
+        inner.queue.set_ready(true);
+        if !inner.queue.is_valid(&*self.ram) {
+            inner.queue.set_ready(false);
+            self.signals.needs_reset();
+        }
+    }
+
+    pub(super) fn disable(&self) {
+        let mut inner = lock(&self.inner);
+        inner.queue.set_ready(false);
+        inner.generation += 1;
+    }
+
+    pub(super) fn set_event_index(&self, used: bool) {
+        lock(&self.inner).queue.set_event_idx(used);
+    }
+
+    pub(super) fn reset(&self) {
+        let mut inner = lock(&self.inner);
+        inner.queue.reset();
+        inner.generation += 1;
+    }
+
+    pub(super) fn save(&self) -> QueueState {
+        let inner = lock(&self.inner);
+        QueueState {
+            size: inner.queue.size(),
+            enabled: inner.queue.ready(),
+            descriptors: inner.queue.desc_table(),
+            available: inner.queue.avail_ring(),
+            used: inner.queue.used_ring(),
+            next_available: inner.queue.next_avail(),
+            next_used: inner.queue.next_used(),
+        }
+    }
+
+    /// The queue of a saved state, or none if no driver can have made it so.
+    pub(super) fn restored(&self, saved: &QueueState, event_index: bool) -> Option<Queue> {
+        let mut queue = Queue::new(self.max_size()).ok()?;
+        queue.try_set_size(saved.size).ok()?;
+        queue
+            .try_set_desc_table_address(GuestAddress(saved.descriptors))
+            .ok()?;
+        queue
+            .try_set_avail_ring_address(GuestAddress(saved.available))
+            .ok()?;
+        queue
+            .try_set_used_ring_address(GuestAddress(saved.used))
+            .ok()?;
+        queue.set_next_avail(saved.next_available);
+        queue.set_next_used(saved.next_used);
+        queue.set_event_idx(event_index);
+        queue.set_ready(saved.enabled);
+        (!saved.enabled || queue.is_valid(&*self.ram)).then_some(queue)
+    }
+
+    pub(super) fn replace(&self, queue: Queue) {
+        let mut inner = lock(&self.inner);
+        inner.queue = queue;
+        inner.generation += 1;
+    }
+}
+
+impl Inner {
+    fn pop(&mut self, ram: &Arc<GuestRam>) -> Result<Option<Chain>, Error> {
+        if !self.queue.ready() {
+            return Ok(None);
+        }
+        if let Some(chain) = self.next(ram)? {
+            return Ok(Some(chain));
+        }
+        // With event indices the driver must be told from which buffer on to notify us. One that
+        // it added meanwhile comes without a notification.
+        if self.queue.event_idx_enabled() && self.queue.enable_notification(&**ram)? {
+            return self.next(ram);
+        }
+        Ok(None)
+    }
+
+    fn next(&mut self, ram: &Arc<GuestRam>) -> Result<Option<Chain>, Error> {
+        let Some(descriptors) = self.queue.iter(ram.clone())?.next() else {
+            return Ok(None);
+        };
+        let size = self.queue.size();
+        if descriptors.head_index() >= size {
+            return Err(Error::InvalidDescriptorIndex);
+        }
+        // Section 2.7.5.3.1: no chain is longer than the queue, indirect ones included. This
+        // bounds what is allocated and walked for one.
+        let limit = usize::from(size);
+        if descriptors.clone().take(limit + 1).count() > limit {
+            return Err(Error::InvalidChain);
+        }
+        Ok(Some(Chain {
+            descriptors,
+            generation: self.generation,
+        }))
+    }
+
+    /// Puts a buffer into the used ring; returns whether the driver wants an interrupt for it.
+    fn push(&mut self, ram: &GuestRam, head: u16, written: u32) -> Result<bool, Error> {
+        self.queue.add_used(ram, head, written)?;
+        if self.queue.event_idx_enabled() {
+            return self.queue.needs_notification(ram);
+        }
+        // Section 2.7.7: without event indices the driver has a flag to refuse interrupts.
+        let flags: u16 = ram
+            .load(GuestAddress(self.queue.avail_ring()), Ordering::SeqCst)
+            .map_err(Error::GuestMemory)?;
+        Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+    }
+}

@@ -1,0 +1,42 @@
+use serde::{Deserialize, Serialize};
+
+/// Everything about a virtio transport that a guest can observe, but for what the device keeps
+/// itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportState {
+    /// The device's ID (section 5).
+    pub device_id: u16,
+    /// Device status (section 2.1).
+    pub status: u8,
+    /// Reasons for an interrupt that the driver has not acknowledged.
+    pub isr: u8,
+    /// Which 32 feature bits of the device the driver looks at.
+    pub device_feature_select: u32,
+    /// Which 32 feature bits of its own the driver looks at.
+    pub driver_feature_select: u32,
+    /// The feature bits that the driver accepted.
+    pub driver_features: u64,
+    /// Which queue the driver looks at.
+    pub queue_select: u16,
+    /// The queues, by index.
+    pub queues: Vec<QueueState>,
+}
+
+/// One virtqueue's registers and the device's place in its rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// Number of descriptors, a power of two.
+    pub size: u16,
+    /// The driver has enabled the queue.
+    pub enabled: bool,
+    /// Guest physical address of the descriptor area, a multiple of 16.
+    pub descriptors: u64,
+    /// Guest physical address of the driver area (available ring), a multiple of 2.
+    pub available: u64,
+    /// Guest physical address of the device area (used ring), a multiple of 4.
+    pub used: u64,
+    /// The available-ring index that the device takes next.
+    pub next_available: u16,
+    /// The used-ring index that the device fills next.
+    pub next_used: u16,
+}

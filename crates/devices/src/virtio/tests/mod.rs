@@ -1,0 +1,72 @@
+//! Devices driven from the guest's side, by a driver of our own over the bus.
+
+mod console;
+mod driver;
+mod hostile;
+mod mmio;
+mod pci;
+
+use std::sync::Arc;
+
+use clade_engine::GuestRam;
+use vm_memory::GuestAddress;
+
+use super::{VirtioConsole, VirtioPci};
+use crate::pci::{PciHost, PciHostBuilder};
+use crate::testing::{Screen, Wire};
+use crate::{Bus, BusBuilder, ConsoleHost};
+
+const RAM: u64 = 0x8000_0000;
+const RAM_SIZE: u64 = 1 << 20;
+const SLOT: u8 = 6;
+
+/// A board with guest memory, a PCI bus and a virtio console in slot 6.
+struct Board {
+    ram: Arc<GuestRam>,
+    wires: [Arc<Wire>; 4],
+    screen: Arc<Screen>,
+    console: Arc<VirtioConsole>,
+    function: Arc<VirtioPci>,
+    pci: Arc<PciHost>,
+    bus: Arc<Bus>,
+}
+
+fn ram() -> Arc<GuestRam> {
+    Arc::new(GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE as usize)]).unwrap())
+}
+
+fn board() -> Board {
+    let screen = Arc::new(Screen::default());
+    board_with(screen.clone(), screen)
+}
+
+fn board_with(screen: Arc<Screen>, host: Arc<dyn ConsoleHost>) -> Board {
+    let ram = ram();
+    let wires: [Arc<Wire>; 4] = Default::default();
+    let mut builder = PciHostBuilder::new(wires.clone().map(|wire| wire as _));
+    let console = VirtioConsole::new(host);
+    let function = builder
+        .plug(SLOT, |pin| VirtioPci::new(console.clone(), &ram, pin))
+        .unwrap();
+    let pci = builder.build();
+    let mut bus = BusBuilder::new();
+    pci.map(&mut bus).unwrap();
+    Board {
+        ram,
+        wires,
+        screen,
+        console,
+        function,
+        pci,
+        bus: Arc::new(bus.build()),
+    }
+}
+
+impl Board {
+    /// The wire that INTA of slot 6 leads to.
+    fn interrupted(&self) -> bool {
+        let others = [0, 1, 3].map(|wire| self.wires[wire].level());
+        assert_eq!(others, [false; 3]);
+        self.wires[2].level()
+    }
+}

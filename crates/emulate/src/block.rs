@@ -1,0 +1,163 @@
+//! Decoded blocks: straight runs of instructions, decoded once and executed many times.
+//!
+//! The cache belongs to one hart and is keyed by host address, that is by physical address: the
+//! same code is shared by all address spaces. Memory may change under it; the architecture
+//! lets a hart keep executing the old instructions until its own `fence.i`. Then nothing is
+//! thrown away: each block is compared with memory once, the next time that it runs.
+
+use clade_engine::PAGE_SIZE;
+use clade_riscv::isa::{self, Inst};
+
+use crate::memory::{HostAddress, Scalar};
+
+/// The most instructions in a block, which bounds how long a hart goes without looking up.
+const MAX_INSTRUCTIONS: usize = 64;
+const SLOTS: usize = 1 << 14;
+
+/// A run of instructions of which only the last may jump, trap by design or change how the
+/// following ones are fetched.
+pub(crate) struct Block {
+    start: HostAddress,
+    /// The generation in which the block was last known to equal memory.
+    generation: u64,
+    pub(crate) instructions: Box<[Inst]>,
+    /// The memory it was decoded from, in 16-bit parcels.
+    parcels: Box<[u16]>,
+}
+
+/// What there is to execute at an address.
+pub(crate) enum Fetched<'a> {
+    Block(&'a Block),
+    /// Not an instruction; the bits that were found.
+    Illegal(u32),
+    /// The instruction lies on two pages, which may be anywhere: not for a block.
+    Straddles,
+}
+
+impl Block {
+    /// Decodes from `start` to the end of the block or of the page. Empty when the first
+    /// instruction is illegal or crosses the page's end.
+    fn decode(start: HostAddress, generation: u64) -> Self {
+        let in_page = parcels_left(start);
+        let mut instructions = Vec::new();
+        let mut parcels = Vec::new();
+        while instructions.len() < MAX_INSTRUCTIONS && parcels.len() < in_page {
+            let index = parcels.len();
+            let low = parcel(start, index);
+            let raw = match instruction_parcels(low) {
+                1 => u32::from(low),
+                _ if index + 1 >= in_page => break,
+                _ => u32::from(low) | u32::from(parcel(start, index + 1)) << 16,
+            };
+            let Some(inst) = isa::decode(raw) else { break };
+            parcels.push(low);
+            if inst.len == 4 {
+                parcels.push((raw >> 16) as u16);
+            }
+            instructions.push(inst);
+            if inst.op.ends_block() {
+                break;
+            }
+        }
+        Self {
+            start,
+            generation,
+            instructions: instructions.into(),
+            parcels: parcels.into(),
+        }
+    }
+
+    fn equals_memory(&self) -> bool {
+        self.parcels
+            .iter()
+            .enumerate()
+            .all(|(index, &p)| p == parcel(self.start, index))
+    }
+
+    /// The bits of the instruction that begins `offset` bytes into the block, for `xtval`.
+    pub(crate) fn raw_at(&self, offset: u64) -> u32 {
+        let index = (offset / 2) as usize;
+        let low = self.parcels.get(index).copied().unwrap_or(0);
+        match instruction_parcels(low) {
+            1 => u32::from(low),
+            _ => {
+                let high = self.parcels.get(index + 1).copied().unwrap_or(0);
+                u32::from(low) | u32::from(high) << 16
+            }
+        }
+    }
+}
+
+/// Blocks by the address of their first instruction, each in the one slot that the address names.
+pub(crate) struct BlockCache {
+    slots: Vec<Option<Block>>,
+    generation: u64,
+}
+
+impl BlockCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| None).collect(),
+            generation: 0,
+        }
+    }
+
+    /// From now on every block is compared with memory before it runs again.
+    pub(crate) fn revalidate(&mut self) {
+        self.generation += 1;
+    }
+
+    /// What to execute at `start`, the address of RAM from where the rest of the page may be
+    /// decoded.
+    #[inline(always)]
+    pub(crate) fn fetch(&mut self, start: HostAddress) -> Fetched<'_> {
+        let generation = self.generation;
+        let slot = &mut self.slots[(start.0 >> 1) & (SLOTS - 1)];
+        let hit = matches!(slot, Some(b) if b.start == start && b.generation == generation);
+        if !hit {
+            refill(slot, start, generation);
+        }
+        match slot {
+            Some(block) if !block.instructions.is_empty() => Fetched::Block(block),
+            _ => undecodable(start),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn refill(slot: &mut Option<Block>, start: HostAddress, generation: u64) {
+    match slot {
+        Some(block) if block.start == start && block.equals_memory() => {
+            block.generation = generation;
+        }
+        _ => *slot = Some(Block::decode(start, generation)),
+    }
+}
+
+#[cold]
+fn undecodable(start: HostAddress) -> Fetched<'static> {
+    let low = parcel(start, 0);
+    match instruction_parcels(low) {
+        1 => Fetched::Illegal(u32::from(low)),
+        _ if parcels_left(start) < 2 => Fetched::Straddles,
+        _ => Fetched::Illegal(u32::from(low) | u32::from(parcel(start, 1)) << 16),
+    }
+}
+
+/// Length of an instruction in 16-bit parcels by its first (unprivileged spec 1.5).
+pub(crate) fn instruction_parcels(low: u16) -> usize {
+    if low & 3 == 3 { 2 } else { 1 }
+}
+
+/// Number of parcels from `start` to the end of its page. Host and guest pages coincide.
+fn parcels_left(start: HostAddress) -> usize {
+    let page = PAGE_SIZE as usize;
+    (page - start.0 % page) / 2
+}
+
+fn parcel(start: HostAddress, index: usize) -> u16 {
+    // SAFETY: callers stay within the page of `start`, which is live RAM; instruction addresses
+    // are even.
+    unsafe { u16::load(HostAddress(start.0 + 2 * index)) }
+}

@@ -1,0 +1,272 @@
+//! One hart with what it runs on: registers, TLB, memory, buses, time.
+
+use std::sync::Arc;
+
+use clade_engine::{Exit, IoBus};
+use clade_riscv::csr::{self, Csrs, status};
+use clade_riscv::hart::{Hart, Mode};
+use clade_riscv::trap::{self, Trap, interrupt};
+
+use crate::hsm::{Entry, HsmState};
+use crate::memory::{GuestMemory, HostAddress};
+use crate::port::{Port, request};
+use crate::sbi::Sbi;
+use crate::time::Timebase;
+use crate::tlb::{Context, Tlb};
+
+/// Instructions between two looks at the clock: about 50 µs of guest time, well below what an
+/// operating system's timers promise.
+const CLOCK_INTERVAL: u64 = 8192;
+
+/// What LR saw; SC succeeds when memory still holds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reservation {
+    pub(crate) host: HostAddress,
+    pub(crate) size: u64,
+    pub(crate) value: u64,
+}
+
+/// What all harts of a machine share.
+pub(crate) struct Shared {
+    pub(crate) memory: GuestMemory,
+    pub(crate) bus: Arc<dyn IoBus>,
+    pub(crate) time: Timebase,
+    pub(crate) ports: Vec<Arc<Port>>,
+    /// The built-in SBI, unless real firmware runs in M-mode.
+    pub(crate) sbi: Option<Sbi>,
+}
+
+/// One hart.
+pub(crate) struct Core {
+    pub(crate) hart: Hart,
+    pub(crate) tlb: Tlb,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) port: Arc<Port>,
+    pub(crate) reservation: Option<Reservation>,
+    /// Set when decoded instructions must be compared with memory before they run again.
+    pub(crate) instructions_stale: bool,
+    /// Counts what the SBI's firmware counters report.
+    pub(crate) firmware_events: crate::sbi::pmu::Pmu,
+    /// How loads and stores translate now.
+    pub(crate) data_context: Context,
+    /// How fetches translate now.
+    pub(crate) fetch_context: Context,
+    /// Look at the clock when `hart.retired` gets here.
+    clock_check: u64,
+    /// Timer bits of `mip` when the clock was last looked at.
+    timers: u64,
+}
+
+/// Gives CSR reads the time and the wires.
+pub(crate) struct Environment<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) port: &'a Port,
+}
+
+impl csr::Environment for Environment<'_> {
+    fn time(&mut self) -> u64 {
+        self.shared.time.now()
+    }
+
+    fn pending(&mut self, csrs: &Csrs) -> u64 {
+        self.port.lines() | expired_timers(self.shared, self.port, csrs)
+    }
+}
+
+/// The timer bits of `mip` at this moment.
+fn expired_timers(shared: &Shared, port: &Port, csrs: &Csrs) -> u64 {
+    let now = shared.time.now();
+    let machine = if now >= port.mtimecmp() {
+        interrupt::MTI
+    } else {
+        0
+    };
+    let supervisor = if csrs.sstc_enabled() && now >= csrs.stimecmp {
+        interrupt::STI
+    } else {
+        0
+    };
+    machine | supervisor
+}
+
+impl Core {
+    pub(crate) fn new(hart: Hart, shared: Arc<Shared>, port: Arc<Port>) -> Self {
+        let mut core = Self {
+            hart,
+            tlb: Tlb::new(),
+            shared,
+            port,
+            reservation: None,
+            instructions_stale: false,
+            firmware_events: crate::sbi::pmu::Pmu::default(),
+            data_context: Context::Machine,
+            fetch_context: Context::Machine,
+            clock_check: 0,
+            timers: 0,
+        };
+        core.update_contexts();
+        core
+    }
+
+    /// Replaces all registers.
+    pub(crate) fn set_hart(&mut self, hart: Hart) {
+        self.hart = hart;
+        self.reservation = None;
+        self.instructions_stale = true;
+        self.clock_check = self.hart.retired;
+        self.tlb.flush();
+        self.update_contexts();
+    }
+
+    /// Re-reads what the mode and `mstatus` say about translation.
+    pub(crate) fn update_contexts(&mut self) {
+        let context = |mode, mstatus: u64| match mode {
+            Mode::User => Context::User,
+            Mode::Supervisor if mstatus & status::SUM != 0 => Context::SupervisorUserMemory,
+            Mode::Supervisor => Context::Supervisor,
+            Mode::Machine => Context::Machine,
+        };
+        let mstatus = self.hart.csrs.mstatus;
+        self.fetch_context = context(self.hart.mode, mstatus);
+        self.data_context = context(self.hart.data_mode(), mstatus);
+    }
+
+    /// Whether [`Core::poll`] is due before the next block.
+    #[inline(always)]
+    pub(crate) fn needs_poll(&self) -> bool {
+        self.hart.retired >= self.clock_check || self.port.attention()
+    }
+
+    /// Looks at requests, clock and interrupts. `Some` when `run` must return.
+    pub(crate) fn poll(&mut self) -> Option<Exit> {
+        let kicked = self.serve_requests();
+        self.read_clock();
+        if kicked {
+            return Some(Exit::Kicked);
+        }
+        self.deliver_interrupt();
+        None
+    }
+
+    /// Does what other threads asked. True when one wants `run` to return.
+    pub(crate) fn serve_requests(&mut self) -> bool {
+        let requests = self.port.take_requests();
+        if requests & request::SOFTWARE_INTERRUPT != 0 {
+            self.hart.csrs.mip |= interrupt::SSI;
+        }
+        if requests & request::FENCE_I != 0 {
+            self.instructions_stale = true;
+        }
+        if requests & request::FENCE_VMA != 0 {
+            self.tlb.flush();
+        }
+        if requests & request::REVOKE_WRITES != 0 {
+            self.tlb.revoke_writes();
+        }
+        requests & request::KICK != 0
+    }
+
+    /// Brings the timers' interrupt bits up to date.
+    pub(crate) fn read_clock(&mut self) {
+        self.timers = expired_timers(&self.shared, &self.port, &self.hart.csrs);
+        self.clock_check = self.hart.retired.saturating_add(CLOCK_INTERVAL);
+    }
+
+    /// `mip` as it stands, timers as of the last look at the clock.
+    fn pending(&self) -> u64 {
+        self.hart.csrs.mip | self.port.lines() | self.timers
+    }
+
+    /// Takes the interrupt that is due, if any.
+    pub(crate) fn deliver_interrupt(&mut self) {
+        let pending = self.pending();
+        if let Some(bit) = trap::next_interrupt(self.hart.mode, &self.hart.csrs, pending) {
+            trap::take_interrupt(&mut self.hart, bit);
+            self.update_contexts();
+        }
+    }
+
+    /// Takes an exception at `hart.pc`.
+    pub(crate) fn take_exception(&mut self, trap: Trap) {
+        trap::take_exception(&mut self.hart, trap);
+        self.update_contexts();
+    }
+
+    /// Sleeps as WFI does until an enabled interrupt is pending, whether or not it would be taken
+    /// (privileged spec 3.3.3), or `Some` when `run` must return.
+    pub(crate) fn wait_for_interrupt(&mut self) -> Option<Exit> {
+        loop {
+            if self.serve_requests() {
+                return Some(Exit::Kicked);
+            }
+            self.read_clock();
+            if self.pending() & self.hart.csrs.mie != 0 {
+                return None;
+            }
+            self.sleep(self.next_timer());
+        }
+    }
+
+    /// Makes the hart live as its state in HSM says: waits while it is stopped or suspended, and
+    /// enters where it was told to. `Some` when `run` must return.
+    pub(crate) fn settle(&mut self) -> Option<Exit> {
+        loop {
+            match self.port.with_hsm(|state| *state) {
+                HsmState::Started => return None,
+                HsmState::Stopped => {
+                    if self.serve_requests() {
+                        return Some(Exit::Kicked);
+                    }
+                    self.sleep(None);
+                }
+                HsmState::StartPending(entry) => {
+                    self.port.with_hsm(|state| *state = HsmState::Started);
+                    self.enter_supervisor(entry);
+                }
+                HsmState::Suspended(entry) => {
+                    if let Some(exit) = self.wait_for_interrupt() {
+                        return Some(exit);
+                    }
+                    self.port.with_hsm(|state| *state = HsmState::Started);
+                    if let Some(entry) = entry {
+                        self.enter_supervisor(entry);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins at `entry` in S-mode, untranslated, interrupts off (SBI spec, table 10).
+    fn enter_supervisor(&mut self, entry: Entry) {
+        let hart = &mut self.hart;
+        hart.mode = Mode::Supervisor;
+        hart.pc = entry.address;
+        hart.x[10] = hart.csrs.mhartid;
+        hart.x[11] = entry.opaque;
+        hart.csrs.satp = 0;
+        hart.csrs.mstatus &= !(status::SIE | status::MPRV);
+        self.tlb.flush();
+        self.instructions_stale = true;
+        self.update_contexts();
+    }
+
+    fn sleep(&mut self, deadline: Option<u64>) {
+        let timeout = deadline.map(|at| Timebase::until(self.shared.time.now(), at));
+        self.port.set_executing(false);
+        self.port.sleep(timeout);
+        self.port.set_executing(true);
+    }
+
+    /// The time of the next timer interrupt that is enabled, in ticks.
+    fn next_timer(&self) -> Option<u64> {
+        let csrs = &self.hart.csrs;
+        let machine = (csrs.mie & interrupt::MTI != 0).then(|| self.port.mtimecmp());
+        let supervisor =
+            (csrs.mie & interrupt::STI != 0 && csrs.sstc_enabled()).then_some(csrs.stimecmp);
+        [machine, supervisor]
+            .into_iter()
+            .flatten()
+            .filter(|&at| at != u64::MAX)
+            .min()
+    }
+}

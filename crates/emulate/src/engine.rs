@@ -1,0 +1,302 @@
+//! The engine contract's view of the emulator.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clade_engine::{
+    Arch, Clock, DirtyPages, Engine, EngineError, Exit, GuestRam, IoBus, IrqLine, Vcpu, VcpuHandle,
+    VcpuState, harvest_dirty,
+};
+use clade_riscv::csr::{envcfg, stateen};
+use clade_riscv::hart::{Hart, Mode};
+use clade_riscv::trap::{DELEGABLE_EXCEPTIONS, interrupt};
+use serde::{Deserialize, Serialize};
+
+use crate::block::BlockCache;
+use crate::clint::Clint;
+use crate::core::{Core, Shared};
+use crate::hsm::HsmState;
+use crate::interpreter;
+use crate::memory::GuestMemory;
+use crate::port::{HartLine, Port, request};
+use crate::sbi::pmu::Pmu;
+use crate::sbi::{DebugConsole, Sbi};
+use crate::stepper::Stepper;
+use crate::time::Timebase;
+
+/// How a machine's harts begin.
+pub enum Boot {
+    /// Hart 0 enters a kernel in S-mode, the others wait in the built-in SBI to be started.
+    Supervisor {
+        /// The kernel's entry point.
+        entry: u64,
+        /// Goes into `a1`: the device tree's address.
+        device_tree: u64,
+        /// Where the SBI's debug console prints and reads.
+        console: Arc<dyn DebugConsole>,
+    },
+    /// Every hart enters firmware in M-mode.
+    Machine {
+        /// The firmware's entry point.
+        entry: u64,
+        /// Goes into `a1`: the device tree's address.
+        device_tree: u64,
+        /// Goes into `a2`: a structure for the firmware, or 0.
+        information: u64,
+    },
+}
+
+/// What an emulator is made of.
+pub struct EmulatorConfig {
+    /// Number of harts, at least 1.
+    pub harts: u32,
+    /// The guest's memory.
+    pub ram: Arc<GuestRam>,
+    /// What answers outside of memory.
+    pub bus: Arc<dyn IoBus>,
+    /// The machine's time.
+    pub clock: Arc<dyn Clock>,
+    /// How the harts begin.
+    pub boot: Boot,
+}
+
+/// An external interrupt input of a hart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HartInterrupt {
+    /// `mip.SEIP`.
+    SupervisorExternal,
+    /// `mip.MEIP`.
+    MachineExternal,
+}
+
+/// Runs the harts of one machine.
+pub struct Emulator {
+    shared: Arc<Shared>,
+    ram: Arc<GuestRam>,
+    /// The harts as they begin, by index.
+    initial: Vec<Hart>,
+    created: Vec<AtomicBool>,
+}
+
+impl Emulator {
+    /// Sets up the harts. Nothing runs yet.
+    pub fn new(config: EmulatorConfig) -> Self {
+        let EmulatorConfig {
+            harts,
+            ram,
+            bus,
+            clock,
+            boot,
+        } = config;
+        let initial: Vec<Hart> = (0..u64::from(harts))
+            .map(|id| initial_hart(id, &boot))
+            .collect();
+        let hsm = |id| match boot {
+            Boot::Supervisor { .. } if id != 0 => HsmState::Stopped,
+            _ => HsmState::Started,
+        };
+        let ports = (0..harts).map(|id| Arc::new(Port::new(hsm(id)))).collect();
+        let sbi = match boot {
+            Boot::Supervisor { console, .. } => Some(Sbi { console }),
+            Boot::Machine { .. } => None,
+        };
+        let memory = GuestMemory::new(&ram);
+        let time = Timebase::new(clock);
+        Self {
+            shared: Arc::new(Shared {
+                memory,
+                bus,
+                time,
+                ports,
+                sbi,
+            }),
+            ram,
+            initial,
+            created: (0..harts).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// The wire into an interrupt input of hart `hart`, or `None` when there is no such hart.
+    pub fn interrupt_line(&self, hart: u32, input: HartInterrupt) -> Option<Arc<dyn IrqLine>> {
+        let port = self.shared.ports.get(hart as usize)?.clone();
+        let bit = match input {
+            HartInterrupt::SupervisorExternal => interrupt::SEI,
+            HartInterrupt::MachineExternal => interrupt::MEI,
+        };
+        Some(Arc::new(HartLine { port, bit }))
+    }
+
+    /// The machine's core-local interruptor, for the board to map.
+    pub fn clint(&self) -> Arc<Clint> {
+        Arc::new(Clint::new(&self.shared))
+    }
+
+    /// Makes hart `index` for a debugger or a test that wants to stop after every instruction,
+    /// in place of [`Engine::create_vcpu`].
+    ///
+    /// # Errors
+    /// As those of [`Engine::create_vcpu`].
+    pub fn create_stepper(&self, index: u32) -> Result<Stepper, EngineError> {
+        Ok(Stepper::new(self.create_core(index)?))
+    }
+
+    fn create_core(&self, index: u32) -> Result<Core, EngineError> {
+        let refuse = |reason| EngineError::Vcpu { index, reason };
+        let created = self
+            .created
+            .get(index as usize)
+            .ok_or(refuse("the machine has fewer"))?;
+        if created.swap(true, Ordering::Relaxed) {
+            return Err(refuse("it exists already"));
+        }
+        let index = index as usize;
+        let port = self.shared.ports[index].clone();
+        Ok(Core::new(
+            self.initial[index].clone(),
+            self.shared.clone(),
+            port,
+        ))
+    }
+}
+
+/// A hart as its machine starts.
+fn initial_hart(id: u64, boot: &Boot) -> Hart {
+    match *boot {
+        Boot::Machine {
+            entry,
+            device_tree,
+            information,
+        } => {
+            let mut hart = Hart::new(id, entry);
+            hart.x[10] = id;
+            hart.x[11] = device_tree;
+            hart.x[12] = information;
+            hart
+        }
+        Boot::Supervisor {
+            entry, device_tree, ..
+        } => {
+            let mut hart = Hart::new(id, entry);
+            hart.mode = Mode::Supervisor;
+            hart.x[10] = id;
+            hart.x[11] = device_tree;
+            prepare_for_supervisor(&mut hart);
+            hart
+        }
+    }
+}
+
+/// What firmware sets up before it enters S-mode: everything delegated and enabled.
+fn prepare_for_supervisor(hart: &mut Hart) {
+    let csrs = &mut hart.csrs;
+    csrs.medeleg = DELEGABLE_EXCEPTIONS;
+    csrs.mideleg = interrupt::SUPERVISOR;
+    csrs.mcounteren = u64::from(u32::MAX);
+    csrs.menvcfg =
+        envcfg::CBIE | envcfg::CBCFE | envcfg::CBZE | envcfg::ADUE | envcfg::PBMTE | envcfg::STCE;
+    csrs.mstateen[0] = stateen::SE0 | stateen::ENVCFG;
+    csrs.pmp.open_all();
+}
+
+impl Engine for Emulator {
+    fn name(&self) -> &'static str {
+        "emulate"
+    }
+
+    fn arch(&self) -> Arch {
+        Arch::Riscv64
+    }
+
+    fn create_vcpu(&self, index: u32) -> Result<Box<dyn Vcpu>, EngineError> {
+        Ok(Box::new(HartVcpu {
+            core: self.create_core(index)?,
+            cache: BlockCache::new(),
+        }))
+    }
+
+    fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError> {
+        let pages = harvest_dirty(&self.ram);
+        for port in &self.shared.ports {
+            port.request(request::REVOKE_WRITES);
+        }
+        for port in &self.shared.ports {
+            while port.is_pending(request::REVOKE_WRITES) {
+                std::thread::yield_now();
+            }
+        }
+        Ok(pages)
+    }
+}
+
+/// One hart behind the contract.
+struct HartVcpu {
+    core: Core,
+    cache: BlockCache,
+}
+
+/// Everything of a hart that its guest can observe, and the layout of `VcpuState::registers`.
+#[derive(Serialize, Deserialize)]
+struct SavedHart {
+    hart: Hart,
+    hsm: HsmState,
+    lines: u64,
+    mtimecmp: u64,
+    pmu: Pmu,
+}
+
+const STATE_VERSION: u32 = 1;
+
+impl Vcpu for HartVcpu {
+    fn run(&mut self) -> Result<Exit, EngineError> {
+        let port = self.core.port.clone();
+        port.adopt_current_thread();
+        port.set_executing(true);
+        // Requests made while the hart was not executing count as done: do them first.
+        port.notify();
+        let exit = interpreter::run(&mut self.core, &mut self.cache);
+        port.set_executing(false);
+        Ok(exit)
+    }
+
+    fn handle(&self) -> Arc<dyn VcpuHandle> {
+        self.core.port.clone()
+    }
+
+    fn save(&self) -> Result<VcpuState, EngineError> {
+        let port = &self.core.port;
+        let saved = SavedHart {
+            hart: self.core.hart.clone(),
+            hsm: port.with_hsm(|state| *state),
+            lines: port.lines(),
+            mtimecmp: port.mtimecmp(),
+            pmu: self.core.firmware_events.clone(),
+        };
+        let registers =
+            serde_json::to_vec(&saved).map_err(|e| EngineError::State(e.to_string()))?;
+        Ok(VcpuState {
+            arch: Arch::Riscv64,
+            version: STATE_VERSION,
+            registers,
+        })
+    }
+
+    fn restore(&mut self, state: &VcpuState) -> Result<(), EngineError> {
+        if (state.arch, state.version) != (Arch::Riscv64, STATE_VERSION) {
+            return Err(EngineError::State(format!(
+                "it is version {} for {:?}, and this engine takes version {STATE_VERSION} for {:?}",
+                state.version,
+                state.arch,
+                Arch::Riscv64
+            )));
+        }
+        let saved: SavedHart = serde_json::from_slice(&state.registers)
+            .map_err(|e| EngineError::State(e.to_string()))?;
+        let port = &self.core.port;
+        port.with_hsm(|hsm| *hsm = saved.hsm);
+        port.set_lines(saved.lines);
+        port.set_mtimecmp(saved.mtimecmp);
+        self.core.firmware_events = saved.pmu;
+        self.core.set_hart(saved.hart);
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! The RISC-V engine: runs harts by interpretation behind the engine contract.
+//!
+//! [`Emulator`] makes one [`Vcpu`](clade_engine::Vcpu) a hart. A hart is a [`core::Core`]
+//! (registers, TLB, memory) and a cache of decoded blocks that the [`interpreter`] executes.
+//! Other threads reach it through its [`port::Port`]. Firmware is either real code in M-mode or the
+//! built-in [`sbi`].
+
+mod access;
+mod block;
+mod clint;
+mod core;
+mod engine;
+mod hsm;
+mod interpreter;
+mod memory;
+mod port;
+mod sbi;
+mod stepper;
+mod time;
+mod tlb;
+
+pub use clint::Clint;
+pub use engine::{Boot, Emulator, EmulatorConfig, HartInterrupt};
+pub use interpreter::CACHE_BLOCK;
+pub use sbi::DebugConsole;
+pub use stepper::Stepper;
+pub use time::TIMEBASE_HZ;
+
+/// The extensions of the harts, as the device tree's `riscv,isa-extensions` lists them.
+pub const ISA_EXTENSIONS: &[&str] = &[
+    "i",
+    "m",
+    "a",
+    "f",
+    "d",
+    "c",
+    "b",
+    "zic64b",
+    "zicbom",
+    "zicbop",
+    "zicboz",
+    "ziccamoa",
+    "ziccif",
+    "zicclsm",
+    "ziccrse",
+    "zicntr",
+    "zicond",
+    "zicsr",
+    "zifencei",
+    "zihintntl",
+    "zihintpause",
+    "zihpm",
+    "zimop",
+    "za64rs",
+    "zacas",
+    "zawrs",
+    "zfa",
+    "zfhmin",
+    "zca",
+    "zcb",
+    "zcd",
+    "zcmop",
+    "zba",
+    "zbb",
+    "zbc",
+    "zbs",
+    "smstateen",
+    "ssccptr",
+    "sscounterenw",
+    "sstc",
+    "sstvala",
+    "sstvecd",
+    "svadu",
+    "svinval",
+    "svnapot",
+    "svpbmt",
+];

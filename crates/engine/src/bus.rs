@@ -1,0 +1,48 @@
+//! How vCPUs reach devices, and devices reach vCPUs.
+
+/// Nothing answers at this guest address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing answers at guest address {address:#x}")]
+pub struct Unmapped {
+    /// The guest physical address (or port) of the access.
+    pub address: u64,
+}
+
+/// An address space of devices: memory-mapped I/O, or x86 ports.
+///
+/// An engine calls it from vCPU threads, several at once. `data` is 1 to 8 bytes long and
+/// little-endian.
+pub trait IoBus: Send + Sync {
+    /// Reads `data.len()` bytes at `address`.
+    ///
+    /// # Errors
+    /// [`Unmapped`] when no device claims the whole range; the engine turns it into what the
+    /// architecture does then (an access fault on RISC-V, all ones on x86).
+    fn read(&self, address: u64, data: &mut [u8]) -> Result<(), Unmapped>;
+
+    /// Writes `data` at `address`.
+    ///
+    /// # Errors
+    /// [`Unmapped`] as for [`IoBus::read`].
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), Unmapped>;
+}
+
+/// A device that claims a range of an [`IoBus`].
+///
+/// Offsets are relative to the range's start, and already checked to lie within it. An access
+/// that the device does not implement reads as zeroes and writes nothing: a guest can provoke it
+/// at will, so it is not an error.
+pub trait IoDevice: Send + Sync {
+    /// Reads `data.len()` (1 to 8) bytes at `offset`.
+    fn read(&self, offset: u64, data: &mut [u8]);
+
+    /// Writes `data` (1 to 8 bytes) at `offset`.
+    fn write(&self, offset: u64, data: &[u8]);
+}
+
+/// One level-triggered interrupt wire, from a device to an interrupt controller or from there to
+/// a vCPU. Setting the level it already has is allowed and does nothing.
+pub trait IrqLine: Send + Sync {
+    /// Drives the wire.
+    fn set_level(&self, asserted: bool);
+}

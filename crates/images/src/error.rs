@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+
+use clade_store::Sha256;
+
+/// Why an image or package cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No image of that name is known.
+    #[error("there is no image {name:?}; known images: {known}")]
+    UnknownImage {
+        /// What was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A suite name that no Debian suite can have.
+    #[error("{suite:?} is not the name of a Debian suite; try trixie, forky or sid")]
+    BadSuite {
+        /// What was asked for.
+        suite: String,
+    },
+    /// Nothing says which Debian mirror to use.
+    #[error(
+        "no Debian mirror is known: give one with --mirror URL, or write mirror = \"URL\" into {}; \
+         on Debian, a `main` entry in /etc/apt/sources.list or /etc/apt/sources.list.d serves too",
+        config.display()
+    )]
+    NoMirror {
+        /// The configuration file that may name one.
+        config: PathBuf,
+    },
+    /// A mirror's address is not usable.
+    #[error(
+        "the mirror {url:?} from {origin} is not usable: it must begin with http:// or https://"
+    )]
+    BadMirror {
+        /// The address as given.
+        url: String,
+        /// Where it was given.
+        origin: String,
+    },
+    /// The configuration file cannot be understood.
+    #[error("the configuration file {} is wrong: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+    /// The mirror cannot be reached, or the connection broke too often.
+    #[error(
+        "cannot fetch {url}: {reason}; check the network, or choose another mirror with --mirror URL"
+    )]
+    Network {
+        /// What was being fetched.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The mirror answered, but not with the file.
+    #[error(
+        "the mirror has no {url} (HTTP status {status}); check the mirror's address and the suite"
+    )]
+    Status {
+        /// What was being fetched.
+        url: String,
+        /// The HTTP status code.
+        status: u16,
+    },
+    /// An OpenPGP signature is missing, wrong or by a key that is not trusted.
+    #[error("{url} is not to be trusted: {reason}; nothing of it was used. Try another mirror")]
+    Signature {
+        /// The signed file.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Release file that is signed rightly but does not fit.
+    #[error("{url} does not fit: {reason}")]
+    Release {
+        /// The Release file.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A fetched file is not the one that the signed index describes.
+    #[error(
+        "{url} is damaged or forged: its SHA-256 is {actual}, the signed index says {expected}; \
+         the file was thrown away. Try again, or another mirror"
+    )]
+    Checksum {
+        /// The file.
+        url: String,
+        /// By the signed index.
+        expected: Sha256,
+        /// Of what came.
+        actual: Sha256,
+    },
+    /// The suite has no such package.
+    #[error(
+        "the suite {suite} has no package {name} for riscv64; riscv64 came with trixie (Debian 13)"
+    )]
+    NoPackage {
+        /// The package.
+        name: String,
+        /// The suite that was searched.
+        suite: String,
+    },
+    /// A package lacks a file that it should have.
+    #[error("the package {package} has no file {path}")]
+    NoFile {
+        /// The package.
+        package: String,
+        /// The file, from the root of the file system, without a leading slash.
+        path: String,
+    },
+    /// A package, module or index cannot be read.
+    #[error("{what} cannot be read: {reason}")]
+    Malformed {
+        /// Which one.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is not enough room for a download.
+    #[error(
+        "{what} needs {} of disk space in {} and there are only {}; free some space, or point \
+         XDG_CACHE_HOME at a larger disk",
+        mebibytes(*needed), folder.display(), mebibytes(*free)
+    )]
+    NoSpace {
+        /// What was to be stored.
+        what: String,
+        /// The cache folder.
+        folder: PathBuf,
+        /// Bytes still to be written.
+        needed: u64,
+        /// Bytes that this user can still write there.
+        free: u64,
+    },
+    /// The cache cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] clade_store::Error),
+}
+
+impl Error {
+    pub(crate) fn malformed(what: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Malformed {
+            what: what.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
+}

@@ -1,0 +1,278 @@
+//! Images in the cache: built once, checked on every use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clade_store::Sha256;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::{Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
+use crate::{Error, Progress, Silent, mini};
+
+const MINI: &str = "mini";
+const MINI_DESCRIPTION: &str =
+    "Debian's kernel with busybox in memory: a shell in seconds, nothing kept";
+
+/// Which image is wanted, and where from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// `mini`, or `mini:SUITE` for another Debian suite.
+    pub name: String,
+    /// Address of the Debian mirror; found by [`crate::find_mirror`] if `None`.
+    pub mirror: Option<String>,
+    /// Debian suite, where the name gives none; `trixie` if `None`.
+    pub suite: Option<String>,
+    /// Asks the mirror whether there is a newer version of a cached image.
+    pub refresh: bool,
+}
+
+/// An image that is ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its name with the suite: `mini:trixie`.
+    pub name: String,
+    /// The kernel: a RISC-V Linux `Image`.
+    pub kernel: PathBuf,
+    /// The initramfs: an uncompressed cpio archive.
+    pub initrd: PathBuf,
+    /// The kernel's command line, without `clade.*` words, which the caller may add:
+    /// `clade.term=TERM` gives the shell its `TERM`; `clade.stdin=pipe` makes it take its commands
+    /// without echo and prompt. With the latter the guest writes ENQ (0x05) when it is ready for
+    /// input: what is sent earlier is echoed. EOT (0x04) at the start of a line ends the input.
+    pub cmdline: String,
+    /// One line about it for people.
+    pub description: String,
+    /// What `uname -r` says in the guest.
+    pub kernel_version: String,
+    /// The Debian packages that it was built from, as `(name, version)`.
+    pub packages: Vec<(String, String)>,
+}
+
+/// What is known about an image without fetching it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageSummary {
+    /// Its name with the suite: `mini:trixie`.
+    pub name: String,
+    /// One line about it for people.
+    pub description: String,
+    /// Whether it is in the cache; the fields below are empty or zero if not.
+    pub cached: bool,
+    /// Bytes of kernel and initramfs together.
+    pub size: u64,
+    /// What `uname -r` says in the guest.
+    pub kernel_version: String,
+    /// When it was built, in RFC 3339 form.
+    pub built: String,
+}
+
+/// The record beside a cached image; written last, it makes the image valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    name: String,
+    suite: String,
+    kernel_version: String,
+    recipe: Sha256,
+    /// When the suite was published that the packages are from.
+    suite_date: Timestamp,
+    built: Timestamp,
+    packages: Vec<PackageRecord>,
+    kernel: ManifestFile,
+    initrd: ManifestFile,
+}
+
+/// A file of the image, named after its checksum: another version never replaces it in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ManifestFile {
+    file: String,
+    size: u64,
+    sha256: Sha256,
+}
+
+/// Makes the image ready, from the cache or from the mirror.
+pub(crate) fn ensure(
+    setup: &Setup,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Image, Error> {
+    let suite = suite_of(request)?;
+    let folder = Folder::of(setup, suite);
+    if !request.refresh
+        && let Some(manifest) = folder.usable(&Silent)?
+    {
+        return Ok(folder.image(&manifest));
+    }
+    let _lock = setup.lock(&format!("{MINI}:{suite}"), progress)?;
+    // Another process may have built it while this one waited.
+    if !request.refresh
+        && let Some(manifest) = folder.usable(progress)?
+    {
+        return Ok(folder.image(&manifest));
+    }
+    let archive = Archive::open(setup, request.mirror.as_deref(), suite, progress)?;
+    let packages = mini::packages(&archive)?;
+    if let Some(manifest) = folder.usable(progress)?
+        && manifest.packages == packages
+    {
+        return Ok(folder.image(&manifest));
+    }
+    for package in &packages {
+        archive.fetch(package)?;
+    }
+    let date = u32::try_from(archive.date().as_second()).unwrap_or(0);
+    let built = mini::build(setup, &packages, date, progress)?;
+    let manifest = Manifest {
+        name: format!("{MINI}:{suite}"),
+        suite: suite.to_owned(),
+        kernel_version: built.kernel_version,
+        recipe: mini::recipe(),
+        suite_date: archive.date(),
+        built: Timestamp::now(),
+        packages,
+        kernel: folder.keep("kernel", &built.kernel)?,
+        initrd: folder.keep("initrd", &built.initrd)?,
+    };
+    folder.publish(&manifest)?;
+    Ok(folder.image(&manifest))
+}
+
+/// The known images, and what the cache has of them.
+pub(crate) fn list(setup: &Setup) -> Result<Vec<ImageSummary>, Error> {
+    let mut suites = vec![DEFAULT_SUITE.to_owned()];
+    if let Ok(entries) = fs::read_dir(setup.cache.join("images").join(MINI)) {
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        suites.extend(names.filter(|suite| suite != DEFAULT_SUITE && check_suite(suite).is_ok()));
+    }
+    suites[1..].sort();
+    let summary = |suite: &String| {
+        let manifest = Folder::of(setup, suite).manifest();
+        ImageSummary {
+            name: format!("{MINI}:{suite}"),
+            description: MINI_DESCRIPTION.to_owned(),
+            cached: manifest.is_some(),
+            size: manifest
+                .as_ref()
+                .map_or(0, |m| m.kernel.size + m.initrd.size),
+            kernel_version: manifest
+                .as_ref()
+                .map_or_else(String::new, |m| m.kernel_version.clone()),
+            built: manifest
+                .as_ref()
+                .map_or_else(String::new, |m| m.built.to_string()),
+        }
+    };
+    Ok(suites.iter().map(summary).collect())
+}
+
+/// The suite that the request's name, or else its own field, asks for.
+fn suite_of(request: &Request) -> Result<&str, Error> {
+    let (name, tag) = match request.name.split_once(':') {
+        Some((name, tag)) => (name, Some(tag)),
+        None => (request.name.as_str(), None),
+    };
+    if name != MINI {
+        return Err(Error::UnknownImage {
+            name: request.name.clone(),
+            known: format!("{MINI} (the same as {MINI}:{DEFAULT_SUITE})"),
+        });
+    }
+    let suite = tag.or(request.suite.as_deref()).unwrap_or(DEFAULT_SUITE);
+    check_suite(suite)?;
+    Ok(suite)
+}
+
+/// Where the cache keeps one image.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn of(setup: &Setup, suite: &str) -> Self {
+        Self(setup.cache.join("images").join(MINI).join(suite))
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.0.join("manifest.json")
+    }
+
+    fn manifest(&self) -> Option<Manifest> {
+        let manifest: Manifest =
+            serde_json::from_slice(&fs::read(self.manifest_path()).ok()?).ok()?;
+        let plain = |file: &ManifestFile| !file.file.contains('/');
+        (plain(&manifest.kernel) && plain(&manifest.initrd)).then_some(manifest)
+    }
+
+    /// The manifest, if it is of this version of Clade and the files are what it says.
+    fn usable(&self, progress: &dyn Progress) -> Result<Option<Manifest>, Error> {
+        let Some(manifest) = self
+            .manifest()
+            .filter(|manifest| manifest.recipe == mini::recipe())
+        else {
+            return Ok(None);
+        };
+        for file in [&manifest.kernel, &manifest.initrd] {
+            let path = self.0.join(&file.file);
+            if !path.exists() || Sha256::of_file(&path)? != file.sha256 {
+                progress.message(&format!(
+                    "the cached image {} is damaged ({} is not what it was); building it again",
+                    manifest.name,
+                    path.display()
+                ));
+                return Ok(None);
+            }
+        }
+        Ok(Some(manifest))
+    }
+
+    fn keep(&self, kind: &str, content: &[u8]) -> Result<ManifestFile, Error> {
+        let sha256 = Sha256::of(content);
+        let file = format!("{kind}-{}", sha256.short());
+        clade_store::write(&self.0.join(&file), content)?;
+        Ok(ManifestFile {
+            file,
+            size: content.len() as u64,
+            sha256,
+        })
+    }
+
+    /// Makes a manifest the valid one and removes files that neither it nor the one before names:
+    /// a machine may be starting from those at this moment.
+    fn publish(&self, manifest: &Manifest) -> Result<(), Error> {
+        let before = self.manifest();
+        let json = serde_json::to_vec_pretty(manifest)
+            .map_err(|error| Error::malformed("the image's manifest", error))?;
+        clade_store::write(&self.manifest_path(), &json)?;
+        let in_use: Vec<&str> = before
+            .iter()
+            .chain([manifest])
+            .flat_map(|manifest| [manifest.kernel.file.as_str(), manifest.initrd.file.as_str()])
+            .chain(["manifest.json"])
+            .collect();
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| !in_use.contains(&name))
+            {
+                // Left-overs cost only space, and the next version tries again.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&self, manifest: &Manifest) -> Image {
+        let path = |file: &ManifestFile| -> PathBuf { Path::new(&self.0).join(&file.file) };
+        Image {
+            name: manifest.name.clone(),
+            kernel: path(&manifest.kernel),
+            initrd: path(&manifest.initrd),
+            cmdline: "console=hvc0 quiet".to_owned(),
+            description: MINI_DESCRIPTION.to_owned(),
+            kernel_version: manifest.kernel_version.clone(),
+            packages: manifest
+                .packages
+                .iter()
+                .map(|package| (package.name.clone(), package.version.clone()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Where guests come from: images built from Debian's packages.
+//!
+//! The image `mini` is Debian's riscv64 kernel with an initramfs of busybox. Its packages come from a
+//! Debian mirror and are used only after the whole chain is checked: the Release file's signature by
+//! a pinned key, the package index by the Release file, each package by the index. Fetched packages
+//! and the finished image stay in the user's cache, and are checked again whenever they are used.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), clade_images::Error> {
+//! let request = clade_images::Request { name: "mini".to_owned(), ..Default::default() };
+//! let image = clade_images::ensure(&request, &clade_images::Silent)?;
+//! println!("{} {}", image.kernel.display(), image.initrd.display());
+//! # Ok(())
+//! # }
+//! ```
+
+mod archive;
+mod control;
+mod cpio;
+pub mod deb;
+mod error;
+mod http;
+mod image;
+mod mini;
+mod mirror;
+mod modules;
+mod openpgp;
+mod progress;
+mod release;
+#[cfg(test)]
+mod tests;
+
+pub use archive::{Package, Source};
+pub use error::Error;
+pub use image::{Image, ImageSummary, Request};
+pub use mirror::{Mirror, find_mirror};
+pub use progress::{Progress, Silent};
+
+use archive::Setup;
+
+/// Makes an image ready to boot: from the cache if it is there and intact, without a network, else
+/// built from packages of a Debian mirror. A second process that wants the same image waits for the
+/// first and uses its result.
+///
+/// # Errors
+/// The image is unknown; no mirror is known or reachable; a signature or checksum is wrong; the disk
+/// is full or the cache not writable.
+pub fn ensure(request: &Request, progress: &dyn Progress) -> Result<Image, Error> {
+    image::ensure(&Setup::of_user()?, request, progress)
+}
+
+/// The known images, those in the cache with their size and version.
+///
+/// # Errors
+/// This user has no cache folder.
+pub fn list() -> Result<Vec<ImageSummary>, Error> {
+    image::list(&Setup::of_user()?)
+}
+
+/// Debian packages for riscv64 by their names, fetched into the cache and checked like those of an
+/// image. Packages in the cache are used without asking the mirror, unless `source.refresh` is set.
+///
+/// # Errors
+/// As for [`ensure`], and when the suite has no such package.
+pub fn package_files(
+    names: &[&str],
+    source: &Source,
+    progress: &dyn Progress,
+) -> Result<Vec<Package>, Error> {
+    archive::fetch_packages(&Setup::of_user()?, names, source, progress)
+}

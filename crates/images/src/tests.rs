@@ -1,0 +1,5 @@
+//! The whole way from a mirror to an image, against a mirror of the tests' own: no network needed.
+
+mod fetch;
+mod server;
+pub(crate) mod world;

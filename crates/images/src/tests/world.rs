@@ -1,0 +1,295 @@
+//! A mirror with a signed suite of small packages, and a cache of its own.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use clade_store::Sha256;
+use tempfile::TempDir;
+
+use super::server::Server;
+use crate::archive::Setup;
+use crate::mirror::Places;
+use crate::openpgp::tests::Signer;
+use crate::{Error, Image, Package, Progress, Request, Source, archive, image};
+
+pub(crate) const INDEX: &str = "dists/trixie/main/binary-riscv64/Packages.xz";
+pub(crate) const RELEASE: &str = "dists/trixie/InRelease";
+pub(crate) const BUSYBOX: &str = "pool/busybox-static_1.0_riscv64.deb";
+pub(crate) const KERNEL: &str = "pool/linux-image-6.12-riscv64_6.12_riscv64.deb";
+
+/// What the tests' packages contain.
+pub(crate) const KERNEL_CONTENT: &[u8] = b"not really a kernel";
+pub(crate) const BUSYBOX_CONTENT: &[u8] = b"not really a busybox";
+
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) signer: Signer,
+    pub(crate) folder: TempDir,
+    pub(crate) said: Messages,
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+pub(crate) struct Messages(Mutex<Vec<String>>);
+
+impl Progress for Messages {
+    fn begin(&self, _label: &str, _total: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
+    fn message(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+}
+
+impl Messages {
+    pub(crate) fn all(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+impl World {
+    /// A mirror on which everything is right.
+    pub(crate) fn new() -> Self {
+        let world = Self {
+            server: Server::start(),
+            signer: Signer::new(),
+            folder: tempfile::tempdir().unwrap(),
+            said: Messages::default(),
+        };
+        world.publish("6.12", &[]);
+        world
+    }
+
+    /// Puts the suite with a kernel of this version on the mirror. `changes` are made to the index
+    /// before it is signed.
+    pub(crate) fn publish(&self, version: &str, changes: &[(&str, &str)]) {
+        let modules = format!("usr/lib/modules/{version}-riscv64");
+        let kernel_deb = deb(&[
+            (&format!("boot/vmlinux-{version}-riscv64"), KERNEL_CONTENT),
+            (
+                &format!("{modules}/modules.builtin"),
+                b"kernel/fs/fuse/virtiofs.ko\n",
+            ),
+            (
+                &format!("{modules}/kernel/net/core/failover.ko.xz"),
+                &xz(&module("depends=")),
+            ),
+            (
+                &format!("{modules}/kernel/drivers/net/virtio_net.ko.xz"),
+                &xz(&module("alias=virtio:d00000001v*\0depends=net-failover")),
+            ),
+            (
+                &format!("{modules}/kernel/drivers/net/net-failover.ko.xz"),
+                &xz(&module("depends=failover")),
+            ),
+            (
+                &format!("{modules}/kernel/sound/noise.ko.xz"),
+                b"not needed, not read",
+            ),
+        ]);
+        let busybox_deb = deb(&[("usr/bin/busybox", BUSYBOX_CONTENT)]);
+        let meta_deb = deb(&[]);
+        let image = format!("linux-image-{version}-riscv64");
+        let kernel_path = format!("pool/{image}_{version}_riscv64.deb");
+        let mut index = String::new();
+        for (name, depends, path, content) in [
+            (
+                "linux-image-riscv64",
+                format!("{image} (= {version})"),
+                "pool/meta.deb",
+                &meta_deb,
+            ),
+            (
+                &image,
+                "kmod, linux-initramfs-tool | other".to_owned(),
+                &kernel_path,
+                &kernel_deb,
+            ),
+            ("busybox-static", String::new(), BUSYBOX, &busybox_deb),
+        ] {
+            index.push_str(&format!(
+                "Package: {name}\nVersion: {version}\nDepends: {depends}\nFilename: {path}\n\
+                 Size: {}\nSHA256: {}\n\n",
+                content.len(),
+                Sha256::of(content)
+            ));
+            self.server.put(path, content.clone());
+        }
+        for (from, to) in changes {
+            assert!(index.contains(from), "{from} is not in {index}");
+            index = index.replace(from, to);
+        }
+        let packed = xz(index.as_bytes());
+        let release = format!(
+            "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n\
+             SHA256:\n {} {} main/binary-riscv64/Packages.xz\n",
+            Sha256::of(&packed),
+            packed.len()
+        );
+        self.server.put(INDEX, packed);
+        self.server.put(RELEASE, self.signer.sign(&release));
+    }
+
+    pub(crate) fn setup(&self) -> Setup {
+        Setup {
+            cache: self.folder.path().join("cache"),
+            places: Places {
+                config: self.folder.path().join("config.toml"),
+                apt: self.folder.path().join("apt"),
+            },
+            trust: self.signer.trust(),
+            pause: Duration::from_millis(1),
+        }
+    }
+
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            name: "mini".to_owned(),
+            mirror: Some(self.server.url()),
+            ..Request::default()
+        }
+    }
+
+    pub(crate) fn ensure(&self) -> Result<Image, Error> {
+        image::ensure(&self.setup(), &self.request(), &self.said)
+    }
+
+    /// The same, with a mirror where nobody listens.
+    pub(crate) fn ensure_offline(&self) -> Result<Image, Error> {
+        let request = Request {
+            mirror: Some(dead_mirror()),
+            ..self.request()
+        };
+        image::ensure(&self.setup(), &request, &self.said)
+    }
+
+    pub(crate) fn packages(&self, names: &[&str], mirror: String) -> Result<Vec<Package>, Error> {
+        let source = Source {
+            mirror: Some(mirror),
+            ..Source::default()
+        };
+        archive::fetch_packages(&self.setup(), names, &source, &self.said)
+    }
+
+    /// The error that `ensure` must give; nothing may look like an image afterwards.
+    pub(crate) fn failure(&self) -> Error {
+        let error = self.ensure().unwrap_err();
+        let images = image::list(&self.setup()).unwrap();
+        assert!(images.iter().all(|image| !image.cached), "{images:?}");
+        error
+    }
+}
+
+/// An address on which connections are refused.
+pub(crate) fn dead_mirror() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}/debian", listener.local_addr().unwrap())
+}
+
+/// A package of these files.
+pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("./{path}"), *content)
+            .unwrap();
+    }
+    ar(&[
+        ("debian-binary", b"2.0\n"),
+        ("control.tar.xz", b"odd"),
+        ("data.tar.xz", &xz(&tar.into_inner().unwrap())),
+    ])
+}
+
+pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = b"!<arch>\n".to_vec();
+    for (name, content) in members {
+        let size = content.len();
+        let header = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+            0, 0, 0, 100_644
+        );
+        archive.extend_from_slice(header.as_bytes());
+        archive.extend_from_slice(content);
+        archive.extend_from_slice(&b"\n"[..size % 2]);
+    }
+    archive
+}
+
+pub(crate) fn xz(content: &[u8]) -> Vec<u8> {
+    let options = lzma_rust2::XzOptions::with_preset(1);
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+/// The smallest RISC-V object file with a `.modinfo` section.
+pub(crate) fn module(info: &str) -> Vec<u8> {
+    let names = b"\0.modinfo\0.shstrtab\0";
+    let info_at = 64;
+    let names_at = info_at + info.len() + 1;
+    let sections_at = (names_at + names.len()).next_multiple_of(8);
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    elf.extend([1u16, 243].iter().flat_map(|half| half.to_le_bytes())); // relocatable, RISC-V
+    elf.extend(1u32.to_le_bytes());
+    elf.extend(
+        [0, 0, sections_at as u64]
+            .iter()
+            .flat_map(|long| long.to_le_bytes()),
+    );
+    elf.extend(0u32.to_le_bytes());
+    elf.extend(
+        [64u16, 0, 0, 64, 3, 2]
+            .iter()
+            .flat_map(|half| half.to_le_bytes()),
+    );
+    elf.extend(info.as_bytes());
+    elf.push(0);
+    elf.extend(names);
+    elf.resize(sections_at + 64, 0);
+    // Name, type (1 data, 3 strings), then flags, address, offset, size, link and info, alignment, entry size.
+    for (name, kind, at, size) in [
+        (1u32, 1u32, info_at, info.len() + 1),
+        (10, 3, names_at, names.len()),
+    ] {
+        elf.extend([name, kind].iter().flat_map(|word| word.to_le_bytes()));
+        elf.extend(
+            [0, 0, at as u64, size as u64, 0, 1, 0]
+                .iter()
+                .flat_map(|long| long.to_le_bytes()),
+        );
+    }
+    elf
+}
+
+/// The files of an initramfs: path, mode and content.
+pub(crate) fn read_cpio(mut archive: &[u8]) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    let mut take = |count: usize| {
+        let (taken, rest) = archive.split_at(count);
+        archive = rest;
+        taken.to_vec()
+    };
+    loop {
+        let header = String::from_utf8(take(110)).unwrap();
+        assert_eq!(&header[..6], "070701");
+        let field = |n: usize| u32::from_str_radix(&header[6 + 8 * n..14 + 8 * n], 16).unwrap();
+        let (mode, size, name_size) = (field(1), field(6) as usize, field(11) as usize);
+        let mut name = take((110 + name_size).next_multiple_of(4) - 110);
+        name.truncate(name_size - 1);
+        let mut content = take(size.next_multiple_of(4));
+        content.truncate(size);
+        let name = String::from_utf8(name).unwrap();
+        if name == "TRAILER!!!" {
+            return files;
+        }
+        assert!(
+            files.insert(name.clone(), (mode, content)).is_none(),
+            "{name} stands twice"
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! The `virt` board: QEMU's, so that stock kernels and firmware find everything where they expect.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use clade_devices::pci::{PciError, PciHostBuilder};
+use clade_devices::syscon::SystemEventSink;
+use clade_devices::virtio::{VirtioConsole, VirtioMmio, VirtioPci};
+use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
+use clade_emulate::{
+    Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS,
+};
+use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, IrqLine, Unmapped};
+
+use super::clock::HostClock;
+use super::console::{Console, ConsoleMux, FirmwareConsole};
+use super::rom::{Rom, dynamic_information};
+use super::timers::{self, Alarm};
+use super::{map, ram};
+use crate::fdt::{self, FdtConfig, FdtError};
+use crate::loader::{self, BootFiles, LoadError, Placement, Source};
+use crate::spec::MachineSpec;
+
+/// The PCI slot of the console; the host bridge has slot 0.
+const CONSOLE_SLOT: u8 = 1;
+
+/// Why a board cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// A file that the machine starts from.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The device tree.
+    #[error(transparent)]
+    DeviceTree(#[from] FdtError),
+    /// Guest memory.
+    #[error(
+        "the host gives no {mib} MiB of memory for the guest: {reason}; ask for less with --memory"
+    )]
+    Memory {
+        /// How much was asked for, in MiB.
+        mib: u64,
+        /// The host's answer.
+        reason: String,
+    },
+    /// Two devices in one place: a mistake in the board.
+    #[error("the board is wired wrongly: {0}")]
+    Wiring(String),
+    /// Something of the host.
+    #[error("the host refused {what}: {source}")]
+    Host {
+        /// What was asked of the host.
+        what: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+impl From<Overlap> for BoardError {
+    fn from(overlap: Overlap) -> Self {
+        Self::Wiring(overlap.to_string())
+    }
+}
+
+impl From<PciError> for BoardError {
+    fn from(error: PciError) -> Self {
+        Self::Wiring(error.to_string())
+    }
+}
+
+/// A machine's hardware, guest loaded, ready to run.
+pub struct Board {
+    engine: Emulator,
+    console: Arc<ConsoleMux>,
+    alarm: Arc<Alarm>,
+    clock: Arc<dyn Clock>,
+    rtc: Arc<Rtc>,
+}
+
+impl Board {
+    /// Builds the board and loads the guest. What the guest asks of the machine by way of the
+    /// system controller goes to `events`; its consoles print on `host`.
+    ///
+    /// # Errors
+    /// When a file cannot be loaded or the host lacks something.
+    pub fn build(
+        spec: &MachineSpec,
+        host: Arc<dyn ConsoleHost>,
+        events: SystemEventSink,
+    ) -> Result<Self, BoardError> {
+        let ram = ram::allocate(spec.memory).map_err(|reason| BoardError::Memory {
+            mib: spec.memory >> 20,
+            reason,
+        })?;
+        let ram = Arc::new(ram);
+        let placement = load(spec, &ram)?;
+
+        let clock: Arc<dyn Clock> = Arc::new(HostClock::start());
+        let bus = Arc::new(LateBus::default());
+        let console = ConsoleMux::new(host.clone());
+        let engine = Emulator::new(EmulatorConfig {
+            harts: spec.cpus,
+            ram: ram.clone(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            boot: boot(&placement, host),
+        });
+        let plic = Plic::new(interrupt_inputs(&engine, spec.cpus)?);
+        let alarm = Arc::new(Alarm::default());
+        let rearm = alarm.clone();
+        let rtc = Rtc::new(
+            clock.clone(),
+            wire(&plic, map::RTC_IRQ)?,
+            Arc::new(move || rearm.rearm()),
+        );
+        let uart = Uart::new(wire(&plic, map::UART0_IRQ)?, console.host_of(Console::Uart));
+        console.connect(Console::Uart, uart.clone());
+
+        let mut devices = BusBuilder::new();
+        if let Some(kernel) = placement.firmware.as_ref().and(placement.kernel.as_ref()) {
+            let rom = Arc::new(Rom(dynamic_information(kernel.entry)));
+            insert(&mut devices, "boot ROM", map::BOOT_ROM, rom)?;
+        }
+        insert(
+            &mut devices,
+            "test finisher",
+            map::TEST,
+            Syscon::new(events),
+        )?;
+        insert(&mut devices, "RTC", map::RTC, rtc.clone())?;
+        insert(&mut devices, "CLINT", map::CLINT, engine.clint())?;
+        insert(&mut devices, "PLIC", map::PLIC, plic.clone())?;
+        insert(&mut devices, "UART", map::UART0, uart)?;
+        for slot in 0..map::VIRTIO_MMIO_SLOTS {
+            insert(
+                &mut devices,
+                "virtio-mmio",
+                map::virtio_mmio(slot),
+                VirtioMmio::empty(),
+            )?;
+        }
+        plug_pci(&mut devices, &plic, &ram, &console)?;
+        bus.complete(devices.build());
+        Ok(Self {
+            engine,
+            console,
+            alarm,
+            clock,
+            rtc,
+        })
+    }
+
+    /// The engine that runs the board's vCPUs.
+    pub fn engine(&self) -> &dyn Engine {
+        &self.engine
+    }
+
+    /// The way to type at the guest.
+    pub fn console(&self) -> Arc<dyn ConsolePort> {
+        self.console.clone()
+    }
+
+    /// Starts what runs beside the vCPUs. It ends with [`Board::stop_timers`].
+    ///
+    /// # Errors
+    /// When the host gives no thread.
+    pub fn start_timers(&self) -> io::Result<JoinHandle<()>> {
+        timers::start(self.alarm.clone(), self.clock.clone(), self.rtc.clone())
+    }
+
+    /// Ends the thread that [`Board::start_timers`] started.
+    pub fn stop_timers(&self) {
+        self.alarm.end();
+    }
+}
+
+/// Loads the guest's files and the device tree that describes the board to it.
+fn load(spec: &MachineSpec, ram: &GuestRam) -> Result<Placement, BoardError> {
+    let open = |path: &std::path::PathBuf| Source::open(path, spec.memory);
+    let files = BootFiles {
+        firmware: spec.firmware.as_ref().map(open).transpose()?,
+        kernel: Some(open(&spec.kernel)?),
+        initrd: spec.initrd.as_ref().map(open).transpose()?,
+    };
+    let placement = loader::load(files, ram)?;
+    let tree = fdt::build(&FdtConfig {
+        harts: spec.cpus,
+        ram: map::RAM_BASE..map::RAM_BASE + spec.memory,
+        isa_extensions: ISA_EXTENSIONS.iter().map(|&name| name.into()).collect(),
+        mmu_type: "riscv,sv57".into(),
+        cache_block_size: CACHE_BLOCK as u32,
+        clint: placement.firmware.is_some(),
+        virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
+        bootargs: spec.cmdline.clone(),
+        initrd: placement.initrd.clone(),
+        rng_seed: random_seed()?,
+    })?;
+    placement.write_device_tree(ram, &tree)?;
+    Ok(placement)
+}
+
+/// Fresh random bytes for the guest kernel's generator.
+fn random_seed() -> Result<Vec<u8>, BoardError> {
+    let mut seed = vec![0; 64];
+    getrandom::fill(&mut seed).map_err(|error| BoardError::Host {
+        what: "random bytes",
+        source: error.into(),
+    })?;
+    Ok(seed)
+}
+
+/// How the harts begin: in the firmware, or in the kernel above the built-in SBI.
+fn boot(placement: &Placement, host: Arc<dyn ConsoleHost>) -> Boot {
+    let entry = placement.entry;
+    let device_tree = placement.dtb.start;
+    if placement.firmware.is_none() {
+        let console = Arc::new(FirmwareConsole(host));
+        return Boot::Supervisor {
+            entry,
+            device_tree,
+            console,
+        };
+    }
+    let information = placement.kernel.as_ref().map_or(0, |_| map::BOOT_ROM.base);
+    Boot::Machine {
+        entry,
+        device_tree,
+        information,
+    }
+}
+
+/// The PLIC's outputs: M-mode and S-mode of every hart, in this order.
+fn interrupt_inputs(engine: &Emulator, harts: u32) -> Result<Vec<Arc<dyn IrqLine>>, BoardError> {
+    (0..harts)
+        .flat_map(|hart| {
+            [
+                HartInterrupt::MachineExternal,
+                HartInterrupt::SupervisorExternal,
+            ]
+            .map(|input| engine.interrupt_line(hart, input))
+        })
+        .map(|line| line.ok_or_else(|| BoardError::Wiring("a hart has no inputs".into())))
+        .collect()
+}
+
+fn wire(plic: &Arc<Plic>, source: u32) -> Result<Arc<dyn IrqLine>, BoardError> {
+    plic.line(source as usize)
+        .ok_or_else(|| BoardError::Wiring(format!("the PLIC has no source {source}")))
+}
+
+fn insert(
+    devices: &mut BusBuilder,
+    name: &'static str,
+    window: map::Window,
+    device: Arc<dyn IoDevice>,
+) -> Result<(), BoardError> {
+    devices.insert(name, window.base, window.size, device)?;
+    Ok(())
+}
+
+fn plug_pci(
+    devices: &mut BusBuilder,
+    plic: &Arc<Plic>,
+    ram: &Arc<GuestRam>,
+    console: &Arc<ConsoleMux>,
+) -> Result<(), BoardError> {
+    let irq = |offset| wire(plic, map::PCIE_IRQ_BASE + offset);
+    let mut pci = PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]);
+    let virtio_console = VirtioConsole::new(console.host_of(Console::Virtio));
+    console.connect(Console::Virtio, virtio_console.clone());
+    pci.plug(CONSOLE_SLOT, |pin| VirtioPci::new(virtio_console, ram, pin))?;
+    pci.build().map(devices)?;
+    Ok(())
+}
+
+/// A bus that is known before its devices are: the engine is given it, and some devices are the
+/// engine's.
+#[derive(Default)]
+struct LateBus(OnceLock<Bus>);
+
+impl LateBus {
+    fn complete(&self, bus: Bus) {
+        // Called once, by `Board::build`.
+        let _ = self.0.set(bus);
+    }
+}
+
+impl IoBus for LateBus {
+    fn read(&self, address: u64, data: &mut [u8]) -> Result<(), Unmapped> {
+        self.0
+            .get()
+            .ok_or(Unmapped { address })?
+            .read(address, data)
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), Unmapped> {
+        self.0
+            .get()
+            .ok_or(Unmapped { address })?
+            .write(address, data)
+    }
+}
+
+const _: () = assert!(Clint::SIZE == map::CLINT.size);
+const _: () = assert!(clade_emulate::TIMEBASE_HZ == map::TIMEBASE_HZ as u64);

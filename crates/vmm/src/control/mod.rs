@@ -1,0 +1,105 @@
+//! The control socket of a machine: how other processes attach to its console, ask for its status
+//! and stop it.
+//!
+//! Both directions carry frames ([`wire`]): raw console bytes, or a message in JSON. A client that
+//! has sent [`Request::Attach`] gets the console's output; it may send input as far as its window
+//! ([`crate::console::INPUT_WINDOW`]) allows, which [`Event::InputTaken`] opens again.
+
+mod client;
+mod server;
+mod stop;
+mod wire;
+
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::Outcome;
+
+pub use client::{Connection, Receiver, Sender};
+pub use server::ControlServer;
+pub(crate) use server::refuse;
+pub use stop::StopSwitch;
+pub use wire::{FRAME_LIMIT, WireError};
+
+/// Name of the socket in a machine's folder.
+pub const SOCKET_FILE: &str = "control.sock";
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Characters in a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// What a client asks of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Send the console's recent and further output, and take input.
+    Attach {
+        /// The size of the client's terminal, if it has one.
+        size: Option<TerminalSize>,
+    },
+    /// The client's terminal has this size now.
+    Resize(TerminalSize),
+    /// The client leaves; the machine goes on without it.
+    Detach,
+    /// Stop the machine at once.
+    Stop,
+    /// Say how the machine is.
+    Status,
+}
+
+/// What a machine tells a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The machine is built and about to run.
+    Ready,
+    /// The machine cannot be built; the text is for people.
+    Refused {
+        /// What happened, to what, and what to do next.
+        reason: String,
+    },
+    /// The answer to [`Request::Status`].
+    Status(Status),
+    /// The guest took this many bytes of the client's input.
+    InputTaken {
+        /// How many.
+        bytes: usize,
+    },
+    /// The answer to [`Request::Detach`].
+    Detached,
+    /// The machine's life ended; nothing follows.
+    Ended(Outcome),
+}
+
+/// How a running machine is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The machine's process.
+    pub pid: u32,
+    /// Whether the machine ends with the command that started it.
+    pub foreground: bool,
+    /// Seconds since the machine started.
+    pub uptime: u64,
+}
+
+/// A frame from a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromClient {
+    /// Bytes for the guest's console.
+    Input(Vec<u8>),
+    /// A request.
+    Request(Request),
+}
+
+/// A frame from a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromMachine {
+    /// Bytes that the guest printed.
+    Output(Vec<u8>),
+    /// An event.
+    Event(Event),
+}

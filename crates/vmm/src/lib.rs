@@ -1,0 +1,14 @@
+//! One machine in one process: builds the board, runs the vCPUs, serves its control socket.
+
+pub mod board;
+pub mod console;
+pub mod control;
+pub mod fdt;
+pub mod folder;
+pub mod loader;
+pub mod machine;
+pub mod outcome;
+pub mod process;
+pub mod spec;
+
+mod life;

@@ -1,0 +1,162 @@
+//! The machine's own process: builds the machine, runs it, and lives exactly as long as it does.
+//!
+//! The process that starts it hands it a folder and two open files: on standard input the
+//! machine's lock, held for as long as this process lives, and on standard output a socket, its
+//! first control connection ([`ControlServer::serve_owner`]). Standard error is the log of Clade
+//! itself.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::console::{ConsoleHub, ConsoleLog};
+use crate::control::{ControlServer, SOCKET_FILE, StopSwitch, refuse};
+use crate::folder::MachineFolder;
+use crate::life::run_until_end;
+use crate::machine::{Ended, Machine, MachineError};
+use crate::outcome::{CLADE_FAILED, Outcome};
+use crate::spec::{MachineSpec, SPEC_FILE};
+
+/// A stopped machine gives its remaining clients this long to take what waits for them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs the machine whose folder this is, to its end. The calling process is the machine's from
+/// then on.
+pub fn run(folder: &Path) -> ExitCode {
+    // Out of the reach of the terminal that started it: its Ctrl-C, its hang-up. Fails only for a
+    // process that leads a group already, which one started by the manager does not.
+    let _ = rustix::process::setsid();
+    let owner = match take_owner() {
+        Ok(owner) => owner,
+        Err(error) => {
+            eprintln!("standard output is no control connection: {error}");
+            return ExitCode::from(CLADE_FAILED);
+        }
+    };
+    let outcome = match Prepared::new(folder) {
+        Ok(prepared) => prepared.run(owner),
+        Err(reason) => {
+            if let Ok(folder) = MachineFolder::open(folder) {
+                folder.remove();
+            }
+            refuse(owner, reason.clone());
+            Outcome::Error(reason)
+        }
+    };
+    ExitCode::from(outcome.exit_status())
+}
+
+/// The connection on standard output, which is then closed for all else.
+fn take_owner() -> io::Result<UnixStream> {
+    let owner = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    owner.peer_addr()?;
+    let nothing = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(nothing)?;
+    Ok(owner)
+}
+
+/// A machine that is built, and everything that its process opens.
+struct Prepared {
+    spec: MachineSpec,
+    hub: Arc<ConsoleHub>,
+    log: ConsoleLog,
+    listener: UnixListener,
+    machine: Machine,
+    signals: Signals,
+    folder: MachineFolder,
+}
+
+impl Prepared {
+    fn new(path: &Path) -> Result<Self, String> {
+        let failed =
+            |what: &str, error: io::Error| format!("cannot {what} in {}: {error}", path.display());
+        let text =
+            fs::read(path.join(SPEC_FILE)).map_err(|error| failed("read the spec", error))?;
+        let spec: MachineSpec = serde_json::from_slice(&text)
+            .map_err(|error| failed("understand the spec", error.into()))?;
+        let hub = ConsoleHub::new();
+        Ok(Self {
+            log: ConsoleLog::create(path).map_err(|error| failed("make the console log", error))?,
+            listener: UnixListener::bind(path.join(SOCKET_FILE))
+                .map_err(|error| failed("make the control socket", error))?,
+            signals: Signals::new([SIGTERM, SIGINT, SIGHUP])
+                .map_err(|error| format!("cannot catch signals: {error}"))?,
+            folder: MachineFolder::open(path).map_err(|error| failed("work", error))?,
+            machine: Machine::build(&spec, Arc::clone(&hub) as _)
+                .map_err(|error| error.to_string())?,
+            spec,
+            hub,
+        })
+    }
+
+    fn run(self, owner: UnixStream) -> Outcome {
+        let Self {
+            spec,
+            hub,
+            log,
+            listener,
+            machine,
+            signals,
+            folder,
+        } = self;
+        let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
+        let started = start_threads(&hub, &stop, log, listener, signals, owner);
+        let outcome = match started {
+            Ok(()) => boot_until_end(&spec, &hub, &stop, machine),
+            Err(error) => Outcome::Error(format!("the machine's process cannot start: {error}")),
+        };
+        // Before anybody hears of the end: whoever does finds the name free.
+        folder.remove();
+        hub.finish(&outcome);
+        hub.wait_drained(PATIENCE);
+        outcome
+    }
+}
+
+fn start_threads(
+    hub: &Arc<ConsoleHub>,
+    stop: &Arc<StopSwitch>,
+    log: ConsoleLog,
+    listener: UnixListener,
+    mut signals: Signals,
+    owner: UnixStream,
+) -> io::Result<()> {
+    hub.start_log(log)?;
+    hub.start_input()?;
+    let stop_on_signal = Arc::clone(stop);
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || signals.forever().for_each(|_| stop_on_signal.stop()))?;
+    let server = ControlServer::new(Arc::clone(hub), Arc::clone(stop));
+    server.listen(listener)?;
+    server.serve_owner(owner)
+}
+
+fn boot_until_end(
+    spec: &MachineSpec,
+    hub: &Arc<ConsoleHub>,
+    stop: &StopSwitch,
+    machine: Machine,
+) -> Outcome {
+    let mut built = Some(machine);
+    let boot = || -> Result<Ended, MachineError> {
+        let machine = match built.take() {
+            Some(machine) => machine,
+            None => Machine::build(spec, Arc::clone(hub) as _)?,
+        };
+        hub.connect(machine.console());
+        let handle = machine.stop_handle();
+        stop.arm(move || handle.stop());
+        machine.run()
+    };
+    run_until_end(hub, stop, boot)
+}
