@@ -104,6 +104,7 @@ fn receive(
                 }
             }
             Ok(Some(FromMachine::Event(Event::InputTaken { bytes }))) => window.open(bytes),
+            Ok(Some(FromMachine::Event(Event::Restarted))) => ready.expect_again(window),
             Ok(Some(FromMachine::Event(Event::Detached))) => break End::Detached,
             Ok(Some(FromMachine::Event(Event::Ended(_)))) if stdout.is_none() => {
                 break End::OutputClosed;

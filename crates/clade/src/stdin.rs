@@ -1,7 +1,7 @@
 //! From standard input to the guest.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use clade_vmm::console::INPUT_WINDOW;
 use clade_vmm::control::{Request, Sender};
@@ -29,44 +29,95 @@ pub(crate) enum Input {
 
 /// How many bytes may be sent to the machine before it takes some.
 #[derive(Debug, Clone)]
-pub(crate) struct Window(Arc<(Mutex<usize>, Condvar)>);
+pub(crate) struct Window(Arc<(Mutex<Room>, Condvar)>);
+
+#[derive(Debug)]
+struct Room {
+    free: usize,
+    /// Nothing is to be sent at all for now.
+    held: bool,
+    /// How often the guest said that it is ready.
+    starts: u32,
+}
+
+impl Room {
+    fn take(&mut self, wanted: usize) -> usize {
+        let taken = if self.held { 0 } else { wanted.min(self.free) };
+        self.free -= taken;
+        taken
+    }
+}
 
 impl Window {
-    /// The window of this kind of input: closed until the guest is ready, where it says so.
+    /// The window of this kind of input: held until the guest is ready, where it says so.
     pub(crate) fn of(input: Input) -> Self {
-        let free = if input == Input::Script {
-            0
-        } else {
-            INPUT_WINDOW
-        };
-        Self(Arc::new((Mutex::new(free), Condvar::new())))
+        let held = input == Input::Script;
+        Self(Arc::new((
+            Mutex::new(Room {
+                free: INPUT_WINDOW,
+                held,
+                starts: 0,
+            }),
+            Condvar::new(),
+        )))
     }
 
     /// The guest took this many bytes.
     pub(crate) fn open(&self, bytes: usize) {
-        let (free, opened) = &*self.0;
-        *free.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
-        opened.notify_all();
+        self.room().free += bytes;
+        self.0.1.notify_all();
+    }
+
+    fn hold(&self) {
+        self.room().held = true;
+    }
+
+    /// The guest is ready.
+    fn release(&self) {
+        let mut room = self.room();
+        room.held = false;
+        room.starts += 1;
+        self.0.1.notify_all();
+    }
+
+    /// How often the guest has started, once it is ready.
+    fn starts(&self) -> u32 {
+        let held = |room: &mut Room| room.held;
+        self.0
+            .1
+            .wait_while(self.room(), held)
+            .unwrap_or_else(PoisonError::into_inner)
+            .starts
+    }
+
+    /// Waits until the guest has started once more.
+    fn wait_for_start_after(&self, starts: u32) {
+        let same = |room: &mut Room| room.starts == starts;
+        drop(
+            self.0
+                .1
+                .wait_while(self.room(), same)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Takes up to `wanted` bytes' room, without waiting; perhaps none.
     fn try_take(&self, wanted: usize) -> usize {
-        let mut free = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = wanted.min(*free);
-        *free -= taken;
-        taken
+        self.room().take(wanted)
     }
 
     /// Takes up to `wanted` bytes' room, at least one: waits for it.
     fn take(&self, wanted: usize) -> usize {
-        let (free, opened) = &*self.0;
-        let guard = free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = opened
-            .wait_while(guard, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        let taken = wanted.min(*free);
-        *free -= taken;
-        taken
+        let shut = |room: &mut Room| room.held || room.free == 0;
+        self.0
+            .1
+            .wait_while(self.room(), shut)
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(wanted)
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,12 +125,14 @@ impl Window {
 /// then, the guest's terminal would echo what comes.
 #[derive(Debug)]
 pub(crate) struct ReadySign {
+    input: Input,
     awaited: bool,
 }
 
 impl ReadySign {
     pub(crate) fn of(input: Input) -> Self {
         Self {
+            input,
             awaited: input == Input::Script,
         }
     }
@@ -91,7 +144,15 @@ impl ReadySign {
         {
             output.remove(place);
             self.awaited = false;
-            window.open(INPUT_WINDOW);
+            window.release();
+        }
+    }
+
+    /// The guest starts again, and will say again when it is ready.
+    pub(crate) fn expect_again(&mut self, window: &Window) {
+        *self = Self::of(self.input);
+        if self.awaited {
+            window.hold();
         }
     }
 }
@@ -145,10 +206,15 @@ fn pump_stream(source: &mut impl Read, window: &Window, sender: &Sender) -> io::
 }
 
 fn pump_script(source: &mut impl Read, window: &Window, sender: &Sender) -> io::Result<()> {
-    match pump_stream(source, window, sender)? {
-        // In the middle of a line, EOT only pushes what is there of it.
-        Some(byte) if byte != b'\n' => send_all(&[b'\n', EOT], window, sender),
-        _ => send_all(&[EOT], window, sender),
+    // In the middle of a line, EOT only pushes what is there of it.
+    if pump_stream(source, window, sender)?.is_some_and(|last| last != b'\n') {
+        send_all(b"\n", window, sender)?;
+    }
+    // A guest that starts again finds the input at its end.
+    loop {
+        let starts = window.starts();
+        send_all(&[EOT], window, sender)?;
+        window.wait_for_start_after(starts);
     }
 }
 
@@ -181,18 +247,27 @@ mod tests {
 
     use super::*;
 
-    /// What arrives at the machine's end, frames' heads and all.
-    fn pumped(text: &'static [u8], input: Input, window: &Window) -> Vec<u8> {
-        let (ours, mut theirs) = UnixStream::pair().expect("sockets");
-        let connection = Connection::over(ours).expect("connection");
-        let arrived = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            theirs.read_to_end(&mut bytes).expect("read");
-            bytes
-        });
-        pump(Cursor::new(text), input, window, &connection.sender);
-        drop(connection);
-        arrived.join().expect("reader")
+    /// The machine's end of a connection to which a text is pumped.
+    fn pumped(text: &'static [u8], input: Input, window: &Window) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let (window, connection) = (window.clone(), Connection::over(ours).expect("connection"));
+        thread::spawn(move || pump(Cursor::new(text), input, &window, &connection.sender));
+        theirs
+    }
+
+    /// That these frames arrive, and no more.
+    #[track_caller]
+    fn assert_arrives(stream: &mut UnixStream, frames: &[&[u8]]) {
+        let expected = frames.concat();
+        let mut bytes = vec![0; expected.len()];
+        stream.read_exact(&mut bytes).expect("read");
+        assert_eq!(bytes, expected);
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("timeout");
+        let more = stream.read(&mut [0]);
+        stream.set_read_timeout(None).expect("timeout");
+        assert!(!matches!(more, Ok(1..)), "more arrives");
     }
 
     fn frame(bytes: &[u8]) -> Vec<u8> {
@@ -202,58 +277,54 @@ mod tests {
 
     #[test]
     fn a_script_ends_with_eot_at_the_start_of_a_line() {
-        for (text, end) in [
-            (&b"ls"[..], &b"\n\x04"[..]),
-            (b"ls\n", b"\x04"),
-            (b"", b"\x04"),
-        ] {
+        let eot = frame(&[EOT]);
+        let cases: [(&[u8], &[&[u8]]); 3] = [
+            (b"ls", &[&frame(b"ls"), &frame(b"\n"), &eot]),
+            (b"ls\n", &[&frame(b"ls\n"), &eot]),
+            (b"", &[&eot]),
+        ];
+        for (text, frames) in cases {
             let window = Window::of(Input::Script);
-            window.open(100);
-            let sent = if text.is_empty() {
-                Vec::new()
-            } else {
-                frame(text)
-            };
-            assert_eq!(
-                pumped(text, Input::Script, &window),
-                [sent, frame(end)].concat()
-            );
+            let mut machine = pumped(text, Input::Script, &window);
+            assert_arrives(&mut machine, &[]);
+            window.release();
+            assert_arrives(&mut machine, frames);
         }
+    }
+
+    #[test]
+    fn a_guest_that_starts_again_finds_the_scripts_end() {
+        let window = Window::of(Input::Script);
+        window.release();
+        let mut machine = pumped(b"reboot\n", Input::Script, &window);
+        assert_arrives(&mut machine, &[&frame(b"reboot\n"), &frame(&[EOT])]);
+        ReadySign::of(Input::Script).expect_again(&window);
+        assert_arrives(&mut machine, &[]);
+        window.release();
+        assert_arrives(&mut machine, &[&frame(&[EOT])]);
     }
 
     #[test]
     fn a_stream_is_passed_as_it_is() {
         let text = b"\x1d\x03\0no newline";
-        assert_eq!(
-            pumped(text, Input::Stream, &Window::of(Input::Stream)),
-            frame(text)
-        );
+        let mut machine = pumped(text, Input::Stream, &Window::of(Input::Stream));
+        assert_arrives(&mut machine, &[&frame(text)]);
     }
 
     #[test]
     fn ctrl_bracket_detaches_and_is_not_sent() {
-        let sent = pumped(b"ab\x1dcd", Input::Terminal, &Window::of(Input::Terminal));
-        let request = b"\x01\x08\0\0\0\"detach\"";
-        assert_eq!(sent, [frame(b"ab"), request.to_vec()].concat());
+        let mut machine = pumped(b"ab\x1dcd", Input::Terminal, &Window::of(Input::Terminal));
+        assert_arrives(&mut machine, &[&frame(b"ab"), b"\x01\x08\0\0\0\"detach\""]);
     }
 
     #[test]
     fn no_more_is_sent_than_the_window_has_room_for() {
-        let window = Window::of(Input::Script);
-        window.open(3);
-        let opener = {
-            let window = window.clone();
-            thread::spawn(move || {
-                thread::sleep(Duration::from_millis(50));
-                window.open(100);
-            })
-        };
-        let sent = pumped(b"abcdef\n", Input::Script, &window);
-        assert_eq!(
-            sent,
-            [frame(b"abc"), frame(b"def\n"), frame(&[EOT])].concat()
-        );
-        opener.join().expect("opener");
+        let window = Window::of(Input::Stream);
+        assert_eq!(window.try_take(INPUT_WINDOW - 3), INPUT_WINDOW - 3);
+        let mut machine = pumped(b"abcdef\n", Input::Stream, &window);
+        assert_arrives(&mut machine, &[&frame(b"abc")]);
+        window.open(100);
+        assert_arrives(&mut machine, &[&frame(b"def\n")]);
     }
 
     #[test]
@@ -269,5 +340,9 @@ mod tests {
         let mut output = b"\x05".to_vec();
         sign.look_for(&mut output, &window);
         assert_eq!(output, b"\x05");
+        sign.expect_again(&window);
+        assert_eq!(window.try_take(1), 0);
+        sign.look_for(&mut output, &window);
+        assert_eq!((output.as_slice(), window.try_take(1)), (&b""[..], 1));
     }
 }

@@ -42,8 +42,8 @@ impl Core {
     #[inline(never)]
     fn load_slow<T: Scalar>(&mut self, address: u64) -> Result<T, Trap> {
         if address & (T::SIZE - 1) != 0 {
-            let mut bytes = [0; 8];
             let places = self.locate_bytes(address, T::SIZE, Access::Read)?;
+            let mut bytes = [0; 8];
             for (byte, at) in bytes.iter_mut().zip(places.iter(T::SIZE)) {
                 // SAFETY: a byte of RAM that was just located.
                 *byte = unsafe { u8::load(at) };
@@ -136,15 +136,28 @@ impl Core {
     /// Where the bytes of a misaligned datum are; devices do not support misaligned accesses.
     /// Everything is checked before the first byte is touched.
     fn locate_bytes(&mut self, address: u64, size: u64, access: Access) -> Result<Span, Trap> {
+        let context = self.data_context;
         let in_first = (PAGE_SIZE - address % PAGE_SIZE).min(size);
-        let ram = |target| match target {
+        let cached = match access {
+            Access::Write => self.tlb.write(self.data_context, address, 1),
+            _ => self.tlb.read(self.data_context, address, 1),
+        };
+        if let Some(first) = cached.filter(|_| in_first == size) {
+            return Ok(Span {
+                first,
+                in_first,
+                second: first,
+            });
+        }
+        // The trap names the part of the access that faults (privileged spec 3.1.16).
+        let mut locate = |address, size| match self.locate(context, address, size, access)? {
             Target::Ram(at) => Ok(at),
             Target::Device(_) => Err(access.access_fault(address)),
         };
-        let first = ram(self.locate(self.data_context, address, in_first, access)?)?;
+        let first = locate(address, in_first)?;
         let second = if in_first < size {
             let next = address.wrapping_add(in_first);
-            ram(self.locate(self.data_context, next, size - in_first, access)?)?
+            locate(next, size - in_first)?
         } else {
             first
         };

@@ -25,15 +25,6 @@ pub(crate) struct Block {
     parcels: Box<[u16]>,
 }
 
-/// What there is to execute at an address.
-pub(crate) enum Fetched<'a> {
-    Block(&'a Block),
-    /// Not an instruction; the bits that were found.
-    Illegal(u32),
-    /// The instruction lies on two pages, which may be anywhere: not for a block.
-    Straddles,
-}
-
 impl Block {
     /// Decodes from `start` to the end of the block or of the page. Empty when the first
     /// instruction is illegal or crosses the page's end.
@@ -107,20 +98,17 @@ impl BlockCache {
         self.generation += 1;
     }
 
-    /// What to execute at `start`, the address of RAM from where the rest of the page may be
-    /// decoded.
+    /// The block at `start`, the address of RAM from where the rest of the page may be decoded.
+    /// `None` when the first instruction is illegal or crosses the page's end.
     #[inline(always)]
-    pub(crate) fn fetch(&mut self, start: HostAddress) -> Fetched<'_> {
+    pub(crate) fn fetch(&mut self, start: HostAddress) -> Option<&Block> {
         let generation = self.generation;
         let slot = &mut self.slots[(start.0 >> 1) & (SLOTS - 1)];
         let hit = matches!(slot, Some(b) if b.start == start && b.generation == generation);
         if !hit {
             refill(slot, start, generation);
         }
-        match slot {
-            Some(block) if !block.instructions.is_empty() => Fetched::Block(block),
-            _ => undecodable(start),
-        }
+        slot.as_ref()
     }
 }
 
@@ -131,17 +119,11 @@ fn refill(slot: &mut Option<Block>, start: HostAddress, generation: u64) {
         Some(block) if block.start == start && block.equals_memory() => {
             block.generation = generation;
         }
-        _ => *slot = Some(Block::decode(start, generation)),
-    }
-}
-
-#[cold]
-fn undecodable(start: HostAddress) -> Fetched<'static> {
-    let low = parcel(start, 0);
-    match instruction_parcels(low) {
-        1 => Fetched::Illegal(u32::from(low)),
-        _ if parcels_left(start) < 2 => Fetched::Straddles,
-        _ => Fetched::Illegal(u32::from(low) | u32::from(parcel(start, 1)) << 16),
+        // An empty block is not kept: there is nothing by which to tell that memory has changed.
+        _ => {
+            let block = Block::decode(start, generation);
+            *slot = (!block.instructions.is_empty()).then_some(block);
+        }
     }
 }
 

@@ -186,8 +186,18 @@ impl Core {
         }
     }
 
-    /// Takes an exception at `hart.pc`.
+    /// Looks at interrupts once an enable has changed, unless the hart is about to look at
+    /// everything: a timer that was just set anew is seen then, not as it was before.
+    pub(crate) fn recheck(&mut self) {
+        if !self.port.attention() {
+            self.deliver_interrupt();
+        }
+    }
+
+    /// Takes an exception at `hart.pc`. It counts as an instruction towards the next look at the
+    /// clock: a hart may do nothing but trap, and its timer must still go off.
     pub(crate) fn take_exception(&mut self, trap: Trap) {
+        self.clock_check = self.clock_check.saturating_sub(1);
         trap::take_exception(&mut self.hart, trap);
         self.update_contexts();
     }

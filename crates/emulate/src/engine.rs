@@ -241,7 +241,32 @@ struct SavedHart {
     hsm: HsmState,
     lines: u64,
     mtimecmp: u64,
+    /// The machine's, the same in all its harts.
+    time_offset: u64,
     pmu: Pmu,
+}
+
+impl SavedHart {
+    /// Refuses what no hart with this id can be in: the state may come from anywhere.
+    fn check(&self, id: u64) -> Result<(), EngineError> {
+        const WIRES: u64 = interrupt::MSI | interrupt::MEI | interrupt::SEI;
+        let impossible =
+            |what| EngineError::State(format!("its {what} holds a value that no hart can have"));
+        self.hart.check().map_err(impossible)?;
+        if self.hart.csrs.mhartid != id {
+            return Err(EngineError::State(format!(
+                "it is that of hart {}, and this is hart {id}",
+                self.hart.csrs.mhartid
+            )));
+        }
+        if !self.hsm.is_legal() {
+            return Err(impossible("entry address"));
+        }
+        if self.lines & !WIRES != 0 {
+            return Err(impossible("set of interrupt wires"));
+        }
+        Ok(())
+    }
 }
 
 const STATE_VERSION: u32 = 1;
@@ -264,11 +289,17 @@ impl Vcpu for HartVcpu {
 
     fn save(&self) -> Result<VcpuState, EngineError> {
         let port = &self.core.port;
+        let mut hart = self.core.hart.clone();
+        // Sent by another hart, and this one has not looked since.
+        if port.is_requested(request::SOFTWARE_INTERRUPT) {
+            hart.csrs.mip |= interrupt::SSI;
+        }
         let saved = SavedHart {
-            hart: self.core.hart.clone(),
+            hart,
             hsm: port.with_hsm(|state| *state),
             lines: port.lines(),
             mtimecmp: port.mtimecmp(),
+            time_offset: self.core.shared.time.offset(),
             pmu: self.core.firmware_events.clone(),
         };
         let registers =
@@ -291,8 +322,11 @@ impl Vcpu for HartVcpu {
         }
         let saved: SavedHart = serde_json::from_slice(&state.registers)
             .map_err(|e| EngineError::State(e.to_string()))?;
+        saved.check(self.core.hart.csrs.mhartid)?;
         let port = &self.core.port;
+        port.withdraw(request::SOFTWARE_INTERRUPT);
         port.with_hsm(|hsm| *hsm = saved.hsm);
+        self.core.shared.time.set_offset(saved.time_offset);
         port.set_lines(saved.lines);
         port.set_mtimecmp(saved.mtimecmp);
         self.core.firmware_events = saved.pmu;

@@ -20,6 +20,14 @@ pub(crate) enum HsmState {
 }
 
 impl HsmState {
+    /// Whether a hart can be in this state: entries are at even addresses.
+    pub(crate) fn is_legal(self) -> bool {
+        match self {
+            Self::StartPending(entry) | Self::Suspended(Some(entry)) => entry.address & 1 == 0,
+            Self::Started | Self::Stopped | Self::Suspended(None) => true,
+        }
+    }
+
     /// The state's number in the SBI specification, table 9.
     pub(crate) fn sbi_status(self) -> u64 {
         match self {

@@ -73,6 +73,16 @@ impl Port {
         self.notify();
     }
 
+    /// Whether any of `bits` was asked and not yet done.
+    pub(crate) fn is_requested(&self, bits: u32) -> bool {
+        self.requests.load(SeqCst) & bits != 0
+    }
+
+    /// Takes back what was asked.
+    pub(crate) fn withdraw(&self, bits: u32) {
+        self.requests.fetch_and(!bits, SeqCst);
+    }
+
     /// Makes the hart look up soon.
     pub(crate) fn notify(&self) {
         self.attention.store(true, SeqCst);

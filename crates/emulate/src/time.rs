@@ -38,6 +38,16 @@ impl Timebase {
             .store(ticks.wrapping_sub(unadjusted), Ordering::Relaxed);
     }
 
+    /// What a guest's writes have added to the clock, in ticks.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    /// Puts back what [`Timebase::offset`] gave.
+    pub(crate) fn set_offset(&self, ticks: u64) {
+        self.offset.store(ticks, Ordering::Relaxed);
+    }
+
     /// How long until `deadline` (in ticks) from `now`.
     pub(crate) fn until(now: u64, deadline: u64) -> Duration {
         let ticks = deadline.saturating_sub(now);

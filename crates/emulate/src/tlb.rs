@@ -138,7 +138,10 @@ impl Tlb {
 
     /// Forgets everything.
     pub(crate) fn flush(&mut self) {
-        self.contexts.fill([EMPTY; ENTRIES]);
+        self.contexts
+            .iter_mut()
+            .flatten()
+            .for_each(|entry| *entry = EMPTY);
         self.superpages = [None; 2];
     }
 

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn names_and_permissions_are_given_as_packed() {
-        let package = deb(&[("usr/bin/a", b"abc"), ("b", b"")]);
+        let package = deb(&[("usr/bin/a", "abc"), ("b", "")]);
         let entries = all(&package).unwrap();
         let file = |path: &str, size| Entry {
             path: path.to_owned(),
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_package_cut_short_anywhere_is_an_error() {
-        let package = deb(&[("a", &[7; 5000])]);
+        let package = deb(&[("a", [7; 5000])]);
         // The last byte may be padding, which nobody needs.
         for length in 0..package.len() - 1 {
             assert!(
@@ -299,7 +299,7 @@ mod tests {
 
         #[test]
         fn a_damaged_package_never_panics(at: prop::sample::Index, bit in 0u8..8) {
-            let mut package = deb(&[("a", b"content"), ("b/c", &[1; 1000])]);
+            let mut package = deb(&[("a", &b"content"[..]), ("b/c", &[1; 1000])]);
             let at = at.index(package.len());
             package[at] ^= 1 << bit;
             let _ = all(&package);

@@ -100,12 +100,11 @@ impl Http {
         expected: Expected,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let label = url.rsplit('/').next().unwrap_or(url);
-        progress.begin(label, expected.size);
+        progress.begin(label(url), expected.size);
         progress.advance(length(partial).min(expected.size));
         let fetched = self.retry(url, |attempt| {
             if attempt > 0 {
-                progress.message(&format!("the connection broke, resuming {label}"));
+                progress.message(&format!("the connection broke; resuming {}", label(url)));
             }
             self.append(url, partial, expected.size, progress)
         });
@@ -132,55 +131,53 @@ impl Http {
         size: u64,
         progress: &dyn Progress,
     ) -> Result<(), Failure> {
-        let mut have = length(partial);
-        if have > size {
-            File::create(partial).map_err(|error| write_failure(partial, size, error))?;
-            have = 0;
-        }
-        if have == size {
+        let write_error = |error| write_failure(partial, size, error);
+        let had = length(partial);
+        if had == size {
             return Ok(());
         }
-        let response = self.request(url, have)?;
-        let resumes = response.status() == 206 && range_start(&response) == Some(have);
+        // A piece longer than the file is not of this file.
+        let response = self.request(url, if had < size { had } else { 0 })?;
+        let resumes = response.status() == 206 && range_start(&response) == Some(had);
+        let announced = content_length(&response);
+        let mut have = if resumes { had } else { 0 };
         let mut file = File::options()
             .create(true)
             .write(true)
             .append(resumes)
             .truncate(!resumes)
             .open(partial)
-            .map_err(|error| write_failure(partial, size, error))?;
-        if !resumes && have > 0 {
-            have = 0;
-            progress.begin(url.rsplit('/').next().unwrap_or(url), size);
+            .map_err(write_error)?;
+        if !resumes && had > 0 {
+            progress.begin(label(url), size);
         }
-        let before = have;
+        let complete = announced.is_some_and(|length| have.saturating_add(length) < size);
         let mut body = response.into_body().into_reader().take(size - have);
         let mut buffer = vec![0; 256 << 10];
         loop {
             let count = match body.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) if have == size || complete => return Ok(()),
+                Ok(0) => {
+                    let reason = format!("the connection ended after {have} of {size} bytes");
+                    return Err(Failure::Transient {
+                        reason,
+                        headway: have > had,
+                    });
+                }
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
+                    let reason = error.to_string();
                     return Err(Failure::Transient {
-                        reason: error.to_string(),
-                        got: have > before,
+                        reason,
+                        headway: have > had,
                     });
                 }
             };
-            file.write_all(&buffer[..count])
-                .map_err(|error| write_failure(partial, size - have, error))?;
+            file.write_all(&buffer[..count]).map_err(write_error)?;
             have += count as u64;
             progress.advance(count as u64);
         }
-        if have < size {
-            let reason = format!("the connection ended after {have} of {size} bytes");
-            return Err(Failure::Transient {
-                reason,
-                got: have > before,
-            });
-        }
-        Ok(())
     }
 
     fn request(&self, url: &str, from: u64) -> Result<Response<Body>, Failure> {
@@ -188,9 +185,10 @@ impl Http {
         if from > 0 {
             request = request.header("Range", format!("bytes={from}-"));
         }
-        let response = request
-            .call()
-            .map_err(|error| Failure::transient(error.to_string()))?;
+        let response = request.call().map_err(|error| match error {
+            ureq::Error::Io(error) => Failure::from(error),
+            other => Failure::transient(other.to_string()),
+        })?;
         match response.status().as_u16() {
             200 | 206 => Ok(response),
             // The piece at hand ends past the file: not of this file.
@@ -218,8 +216,8 @@ impl Http {
             match attempt(total) {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Transient { reason, got }) => {
-                    fruitless = if got { 1 } else { fruitless + 1 };
+                Err(Failure::Transient { reason, headway }) => {
+                    fruitless = if headway { 1 } else { fruitless + 1 };
                     if fruitless >= ATTEMPTS {
                         return Err(network(url, reason));
                     }
@@ -233,8 +231,8 @@ impl Http {
 
 /// How one attempt failed.
 enum Failure {
-    /// Another attempt may help; `got` tells whether this one made headway.
-    Transient { reason: String, got: bool },
+    /// Another attempt may help; `headway` tells whether this one got further than all before.
+    Transient { reason: String, headway: bool },
     /// None will.
     Final(Error),
 }
@@ -243,7 +241,7 @@ impl Failure {
     fn transient(reason: impl Into<String>) -> Self {
         Self::Transient {
             reason: reason.into(),
-            got: false,
+            headway: false,
         }
     }
 }
@@ -301,6 +299,22 @@ fn partial_name(target: &Path) -> PathBuf {
 
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+/// Bytes that the answer says it has; none if it does not say.
+fn content_length(response: &Response<Body>) -> Option<u64> {
+    response
+        .headers()
+        .get("content-length")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The last part of an address: the name of the file.
+fn label(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or(url)
 }
 
 /// The first byte's place in `Content-Range: bytes 100-199/200` (RFC 9110, section 14.4).

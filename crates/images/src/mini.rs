@@ -122,6 +122,8 @@ impl Parts {
             } else if let Some(below) = path.strip_prefix("lib/modules/") {
                 match below.split_once('/') {
                     Some((_, "modules.builtin")) => self.builtin = read()?,
+                    // Here since forky.
+                    Some((version, "vmlinuz")) => self.kernel = Some((version.to_owned(), read()?)),
                     Some((_, file)) => self.modules.add(file, read)?,
                     None => {}
                 }

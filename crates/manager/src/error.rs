@@ -97,17 +97,16 @@ pub enum Error {
     },
     /// The machine does not answer.
     #[error(
-        "machine '{name}' does not answer: {reason}\n\
-         If it stays so, end its process: `kill -KILL $(fuser FOLDER/lock)`, where FOLDER is {}",
-        folder.display()
+        "machine '{name}' does not answer: {reason}\nIf it stays so, end its process{}.",
+        pid.map(|pid| format!(" with `kill -KILL {pid}`")).unwrap_or_default()
     )]
     NoAnswer {
         /// The machine.
         name: String,
         /// Why not.
         reason: String,
-        /// Its folder.
-        folder: PathBuf,
+        /// Its process, if it is known.
+        pid: Option<u32>,
     },
 }
 

@@ -147,6 +147,14 @@ impl Machine {
         Ok(bytes)
     }
 
+    /// The machine's process, if it got as far as to say so.
+    pub fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.folder.join(LOCK_FILE))
+            .ok()?
+            .parse()
+            .ok()
+    }
+
     /// Sends one request and waits for the event that answers it; `None` when the machine went
     /// away first.
     fn ask<T>(
@@ -180,10 +188,11 @@ impl Machine {
     }
 
     fn no_answer(&self, reason: String) -> Error {
+        let name = self.spec.name.clone();
         Error::NoAnswer {
-            name: self.spec.name.clone(),
+            name,
             reason,
-            folder: self.folder.clone(),
+            pid: self.pid(),
         }
     }
 }

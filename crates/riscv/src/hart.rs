@@ -46,16 +46,36 @@ pub struct Hart {
 }
 
 impl Hart {
-    /// A hart fresh from reset, in M-mode at `pc` (privileged spec 3.4).
+    /// A hart fresh from reset, in M-mode at `pc`, whose bit 0 does not count (privileged spec
+    /// 3.4).
     pub fn new(id: u64, pc: u64) -> Self {
         Self {
             x: [0; 32],
             f: [0; 32],
-            pc,
+            pc: pc & !1,
             mode: Mode::Machine,
             retired: 0,
             csrs: Csrs::new(id),
         }
+    }
+
+    /// Checks registers that come from outside, such as a saved state.
+    ///
+    /// # Errors
+    /// The name of a register that holds a value which no hart can have.
+    pub fn check(&self) -> Result<(), &'static str> {
+        // A count that no hart lives to reach, and that would overflow.
+        const NEVER_RETIRED: u64 = 1 << 63;
+        if self.x[0] != 0 {
+            return Err("x0");
+        }
+        if self.pc & 1 != 0 {
+            return Err("pc");
+        }
+        if self.retired >= NEVER_RETIRED {
+            return Err("count of retired instructions");
+        }
+        self.csrs.check()
     }
 
     /// The mode whose rules loads and stores follow: `MPP` while M-mode has set `MPRV`

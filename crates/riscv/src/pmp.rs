@@ -48,8 +48,8 @@ impl Pmp {
         }))
     }
 
-    /// Writes `pmpcfgN`. Locked entries keep their value, and so does one given the reserved
-    /// combination of write without read.
+    /// Writes `pmpcfgN`. Locked entries keep their value. The reserved combination of write without
+    /// read becomes neither (the fields are WARL together, 3.7.1).
     pub fn write_config(&mut self, register: usize, value: u64) -> Option<()> {
         if !register.is_multiple_of(2) {
             return None;
@@ -59,8 +59,8 @@ impl Pmp {
                 break;
             };
             let new = byte & (READ | WRITE | EXECUTE | MATCH | LOCK);
-            if *config & LOCK == 0 && new & (READ | WRITE) != WRITE {
-                *config = new;
+            if *config & LOCK == 0 {
+                *config = if new & READ == 0 { new & !WRITE } else { new };
             }
         }
         Some(())
@@ -129,6 +129,13 @@ impl Pmp {
         (0..ENTRIES)
             .filter_map(|entry| self.range(entry))
             .all(|(low, high)| end <= low || start >= high || (low <= start && end <= high))
+    }
+
+    /// Whether every register holds a value that writing it could have left there.
+    pub(crate) fn is_legal(&self) -> bool {
+        let bits = READ | WRITE | EXECUTE | MATCH | LOCK;
+        let config = |c: &u8| c & !bits == 0 && c & (READ | WRITE) != WRITE;
+        self.config.iter().all(config) && self.address.iter().all(|a| a & !ADDRESS_MASK == 0)
     }
 
     /// Opens all memory to all modes with the last entry, as firmware does before it starts an

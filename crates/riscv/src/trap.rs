@@ -27,8 +27,9 @@ pub enum Exception {
     StorePageFault = 15,
 }
 
-/// The delegable exceptions, as the bits of `medeleg` that can be set.
-pub const DELEGABLE_EXCEPTIONS: u64 = 0xb3ff;
+/// The delegable exceptions, as the bits of `medeleg` that can be set. Not those that cannot occur in a
+/// less privileged mode (3.1.8): with 16-bit instructions no fetch is misaligned.
+pub const DELEGABLE_EXCEPTIONS: u64 = 0xb3fe;
 
 /// An exception together with what goes into `xtval`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::control::SOCKET_FILE;
 use crate::spec::SPEC_FILE;
 
 /// Name of the file in a machine's folder whose lock (flock) the machine's process holds: a folder
-/// whose lock is free belongs to a machine that is gone.
+/// whose lock is free belongs to a machine that is gone. It holds the process's number.
 pub const LOCK_FILE: &str = "lock";
 
 /// Name of the file in a machine's folder that takes what Clade itself has to say.
@@ -34,6 +34,10 @@ impl MachineFolder {
             path: path.to_owned(),
             handle,
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Removes the folder with the files that the manager and this process put there. What cannot

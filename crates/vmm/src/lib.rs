@@ -11,4 +11,6 @@ pub mod outcome;
 pub mod process;
 pub mod spec;
 
+mod boot_files;
 mod life;
+mod sandbox;

@@ -42,6 +42,7 @@ pub(crate) fn run_until_end<E: Display>(
         if early_resets == LOOP {
             return Outcome::ResetLoop(LOOP);
         }
+        hub.restart();
     }
 }
 

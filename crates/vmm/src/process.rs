@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -18,12 +18,14 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::boot_files::BootFiles;
 use crate::console::{ConsoleHub, ConsoleLog};
 use crate::control::{ControlServer, SOCKET_FILE, StopSwitch, refuse};
-use crate::folder::MachineFolder;
+use crate::folder::{LOCK_FILE, MachineFolder};
 use crate::life::run_until_end;
 use crate::machine::{Ended, Machine, MachineError};
 use crate::outcome::{CLADE_FAILED, Outcome};
+use crate::sandbox;
 use crate::spec::{MachineSpec, SPEC_FILE};
 
 /// A stopped machine gives its remaining clients this long to take what waits for them.
@@ -83,6 +85,8 @@ impl Prepared {
             fs::read(path.join(SPEC_FILE)).map_err(|error| failed("read the spec", error))?;
         let spec: MachineSpec = serde_json::from_slice(&text)
             .map_err(|error| failed("understand the spec", error.into()))?;
+        fs::write(path.join(LOCK_FILE), process::id().to_string())
+            .map_err(|error| failed("write the pid", error))?;
         let hub = ConsoleHub::new();
         Ok(Self {
             log: ConsoleLog::create(path).map_err(|error| failed("make the console log", error))?,
@@ -108,6 +112,10 @@ impl Prepared {
             signals,
             folder,
         } = self;
+        let (_boot_files, spec) = BootFiles::hold(&spec);
+        for lack in sandbox::enter(folder.path(), spec.files()) {
+            eprintln!("less confined than it could be: {lack}");
+        }
         let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
         let started = start_threads(&hub, &stop, log, listener, signals, owner);
         let outcome = match started {

@@ -71,7 +71,7 @@ impl Row {
             },
             Err(_) => Live {
                 state: "no answer",
-                pid: None,
+                pid: machine.pid(),
                 uptime: None,
             },
         };

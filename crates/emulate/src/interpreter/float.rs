@@ -96,6 +96,7 @@ impl Core {
     }
 
     /// Computes with `f` registers.
+    #[inline(never)]
     pub(super) fn execute_float(&mut self, inst: &Inst) -> Result<(), Trap> {
         if !self.hart.csrs.fp_enabled() {
             return Err(ILLEGAL);

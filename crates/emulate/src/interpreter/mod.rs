@@ -12,7 +12,7 @@ use clade_engine::Exit;
 use clade_riscv::isa::{self, Inst, Op};
 use clade_riscv::trap::{Exception, Trap};
 
-use crate::block::{Block, BlockCache, Fetched, instruction_parcels};
+use crate::block::{Block, BlockCache, instruction_parcels};
 use crate::core::Core;
 use crate::memory::{HostAddress, Scalar};
 
@@ -84,12 +84,8 @@ fn run_block(core: &mut Core, cache: &mut BlockCache) -> Option<Exit> {
         },
     };
     match cache.fetch(start) {
-        Fetched::Block(block) => execute_block(core, block),
-        Fetched::Illegal(raw) => {
-            core.take_exception(Trap::illegal(raw));
-            None
-        }
-        Fetched::Straddles => step(core, start),
+        Some(block) => execute_block(core, block),
+        None => step(core, start),
     }
 }
 
@@ -129,9 +125,9 @@ fn finish(core: &mut Core, flow: Flow, pc: u64, inst: &Inst) -> Option<Exit> {
         Flow::Jump(target) => core.hart.pc = target,
         Flow::Recheck => {
             core.hart.pc = next;
-            core.deliver_interrupt();
+            core.recheck();
         }
-        Flow::Return => core.deliver_interrupt(),
+        Flow::Return => core.recheck(),
         Flow::Exit(exit) => {
             core.hart.pc = next;
             return Some(exit);
@@ -141,7 +137,7 @@ fn finish(core: &mut Core, flow: Flow, pc: u64, inst: &Inst) -> Option<Exit> {
 }
 
 /// Executes the one instruction at `hart.pc`, whose first parcel is at `low`, without a block:
-/// it lies on two pages, or on one whose bytes are not all protected alike.
+/// it is illegal, lies on two pages, or on one whose bytes are not all protected alike.
 #[cold]
 fn step(core: &mut Core, low: HostAddress) -> Option<Exit> {
     let pc = core.hart.pc;

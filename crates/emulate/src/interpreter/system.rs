@@ -24,6 +24,7 @@ impl Core {
     }
 
     /// Executes an instruction that is none of the other classes. `hart.retired` is current.
+    #[inline(never)]
     pub(super) fn execute_system(&mut self, inst: &Inst, pc: u64) -> Result<Flow, Trap> {
         match inst.op.spec().class {
             Class::Csr => return self.execute_csr(inst),
@@ -95,6 +96,10 @@ impl Core {
             Effect::None => {}
             Effect::FlushTlb => self.tlb.flush(),
             Effect::Timer => self.read_clock(),
+            Effect::Environment => {
+                self.tlb.flush();
+                self.read_clock();
+            }
         }
         self.set_x(inst.rd, old);
         self.update_contexts();
@@ -137,19 +142,35 @@ impl Core {
         require(self.hart.mode == Mode::Machine || csrs.menvcfg & enable != 0)?;
         require(self.hart.mode != Mode::User || csrs.senvcfg & enable != 0)?;
 
-        let address = self.x(inst.rs1) & !(CACHE_BLOCK - 1);
-        if inst.op == Op::CboZero {
+        // A trap reports the operand itself, not the block's address (CMO extensions, "Traps").
+        let operand = self.x(inst.rs1);
+        self.access_cache_block(inst.op, operand & !(CACHE_BLOCK - 1))
+            .map_err(|trap| Trap::new(trap.cause, operand))?;
+        Ok(Flow::Next)
+    }
+
+    fn access_cache_block(&mut self, op: Op, address: u64) -> Result<(), Trap> {
+        if op == Op::CboZero {
             let physical = self.translate_block(address, CACHE_BLOCK, Access::Write)?;
             self.shared
                 .memory
                 .zero(physical, CACHE_BLOCK)
-                .ok_or_else(|| Access::Write.access_fault(address))?;
+                .ok_or_else(|| Access::Write.access_fault(address))
         } else {
-            // Either permission will do, and faults are those of a store.
-            self.translate_block(address, CACHE_BLOCK, Access::Read)
-                .or_else(|_| self.translate_block(address, CACHE_BLOCK, Access::Write))?;
+            // Permission to load or to store will do, and none is without that to load. Faults are
+            // those of a store. There must be memory.
+            let physical = self
+                .translate_block(address, CACHE_BLOCK, Access::Read)
+                .map_err(|trap| match trap.cause {
+                    Exception::LoadPageFault => Access::Write.page_fault(address),
+                    _ => Access::Write.access_fault(address),
+                })?;
+            self.shared
+                .memory
+                .host(physical, CACHE_BLOCK)
+                .map(drop)
+                .ok_or_else(|| Access::Write.access_fault(address))
         }
-        Ok(Flow::Next)
     }
 }
 

@@ -85,6 +85,7 @@ const A6: usize = 16;
 const A7: usize = 17;
 
 /// Serves the call in the hart's registers. The hart is in S-mode.
+#[inline(never)]
 pub(crate) fn call(core: &mut Core) -> Flow {
     let x = &core.hart.x;
     let (extension, function) = (x[A7], x[A6]);

@@ -43,6 +43,18 @@ fn an_image_is_built_from_the_packages() {
 }
 
 #[test]
+fn an_image_is_built_where_kernel_and_modules_are_packages_of_their_own() {
+    let world = World::new();
+    world.publish_split("7.0");
+    let image = world.ensure().unwrap();
+    assert_eq!(image.kernel_version, "7.0-riscv64");
+    assert_eq!(image.packages.len(), 4);
+    assert_eq!(fs::read(&image.kernel).unwrap(), KERNEL_CONTENT);
+    let files = read_cpio(&fs::read(&image.initrd).unwrap());
+    assert!(files.contains_key("lib/modules/7.0-riscv64/kernel/net/core/failover.ko"));
+}
+
+#[test]
 fn a_cached_image_needs_no_mirror() {
     let world = World::new();
     let image = world.ensure().unwrap();
@@ -234,10 +246,25 @@ fn a_piece_of_another_file_is_not_built_upon() {
 }
 
 #[test]
-fn a_file_that_stays_too_short_is_given_up() {
+fn a_file_of_the_wrong_length_is_refused() {
     let world = World::new();
     let content = world.server.content(KERNEL);
-    world.server.put(KERNEL, &content[..content.len() - 1]);
+    let longer = [&content[..], b"and more"].concat();
+    for wrong in [&content[..content.len() - 1], &content[..0]] {
+        world.server.put(KERNEL, wrong);
+        let error = world.failure();
+        assert!(matches!(error, Error::Checksum { .. }), "{error}");
+    }
+    // Nothing after the right content is looked at.
+    world.server.put(KERNEL, longer);
+    world.ensure().unwrap();
+}
+
+#[test]
+fn a_connection_that_always_breaks_at_the_same_place_is_given_up() {
+    let world = World::new();
+    world.server.ignore_ranges();
+    world.server.cut_always(KERNEL, 100);
     let error = world.failure();
     assert!(matches!(error, Error::Network { .. }), "{error}");
     assert!(world.server.requests(KERNEL).len() < 10);

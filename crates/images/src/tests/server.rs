@@ -15,8 +15,8 @@ pub(crate) struct Server {
 #[derive(Default)]
 struct State {
     files: HashMap<String, Vec<u8>>,
-    /// Bytes after which the next answer with this path breaks off.
-    cuts: HashMap<String, usize>,
+    /// Bytes after which the next answer with this path, or every answer, breaks off.
+    cuts: HashMap<String, (usize, bool)>,
     ignores_ranges: bool,
     /// Path and value of the Range header of each request, in order.
     requests: Vec<(String, Option<String>)>,
@@ -66,11 +66,14 @@ impl Server {
 
     /// Breaks the connection off in the next answer with this path.
     pub(crate) fn cut(&self, path: &str, after: usize) {
-        self.state
-            .lock()
-            .unwrap()
-            .cuts
-            .insert(format!("/debian/{path}"), after);
+        let path = format!("/debian/{path}");
+        self.state.lock().unwrap().cuts.insert(path, (after, false));
+    }
+
+    /// Breaks the connection off in every answer with this path.
+    pub(crate) fn cut_always(&self, path: &str, after: usize) {
+        let path = format!("/debian/{path}");
+        self.state.lock().unwrap().cuts.insert(path, (after, true));
     }
 
     /// From now on answers requests for a part with the whole.
@@ -112,9 +115,13 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
     let (content, cut, whole) = {
         let mut state = state.lock().unwrap();
         state.requests.push((path.clone(), range.clone()));
+        let cut = state.cuts.get(&path).copied();
+        if cut.is_some_and(|(_, always)| !always) {
+            state.cuts.remove(&path);
+        }
         (
             state.files.get(&path).cloned(),
-            state.cuts.remove(&path),
+            cut.map(|(after, _)| after),
             state.ignores_ranges,
         )
     };

@@ -16,7 +16,7 @@ use crate::{Error, Image, Package, Progress, Request, Source, archive, image};
 
 pub(crate) const INDEX: &str = "dists/trixie/main/binary-riscv64/Packages.xz";
 pub(crate) const RELEASE: &str = "dists/trixie/InRelease";
-pub(crate) const BUSYBOX: &str = "pool/busybox-static_1.0_riscv64.deb";
+pub(crate) const BUSYBOX: &str = "pool/busybox-static_6.12_riscv64.deb";
 pub(crate) const KERNEL: &str = "pool/linux-image-6.12-riscv64_6.12_riscv64.deb";
 
 /// What the tests' packages contain.
@@ -65,57 +65,72 @@ impl World {
     /// Puts the suite with a kernel of this version on the mirror. `changes` are made to the index
     /// before it is signed.
     pub(crate) fn publish(&self, version: &str, changes: &[(&str, &str)]) {
-        let modules = format!("usr/lib/modules/{version}-riscv64");
-        let kernel_deb = deb(&[
-            (&format!("boot/vmlinux-{version}-riscv64"), KERNEL_CONTENT),
-            (
-                &format!("{modules}/modules.builtin"),
-                b"kernel/fs/fuse/virtiofs.ko\n",
-            ),
-            (
-                &format!("{modules}/kernel/net/core/failover.ko.xz"),
-                &xz(&module("depends=")),
-            ),
-            (
-                &format!("{modules}/kernel/drivers/net/virtio_net.ko.xz"),
-                &xz(&module("alias=virtio:d00000001v*\0depends=net-failover")),
-            ),
-            (
-                &format!("{modules}/kernel/drivers/net/net-failover.ko.xz"),
-                &xz(&module("depends=failover")),
-            ),
-            (
-                &format!("{modules}/kernel/sound/noise.ko.xz"),
-                b"not needed, not read",
-            ),
-        ]);
-        let busybox_deb = deb(&[("usr/bin/busybox", BUSYBOX_CONTENT)]);
-        let meta_deb = deb(&[]);
         let image = format!("linux-image-{version}-riscv64");
-        let kernel_path = format!("pool/{image}_{version}_riscv64.deb");
-        let mut index = String::new();
-        for (name, depends, path, content) in [
+        let mut files = modules(version);
+        files.push((
+            format!("boot/vmlinux-{version}-riscv64"),
+            KERNEL_CONTENT.to_vec(),
+        ));
+        let packages = [
             (
                 "linux-image-riscv64",
                 format!("{image} (= {version})"),
-                "pool/meta.deb",
-                &meta_deb,
+                Vec::new(),
             ),
             (
                 &image,
                 "kmod, linux-initramfs-tool | other".to_owned(),
-                &kernel_path,
-                &kernel_deb,
+                files,
             ),
-            ("busybox-static", String::new(), BUSYBOX, &busybox_deb),
-        ] {
+            ("busybox-static", String::new(), busybox()),
+        ];
+        self.publish_packages(version, &packages, changes);
+    }
+
+    /// The same as forky has it: kernel and modules are packages of their own.
+    pub(crate) fn publish_split(&self, version: &str) {
+        let name = |part: &str| format!("linux-{part}-{version}-riscv64");
+        let (image, binary, modules_name) = (name("image"), name("binary"), name("modules"));
+        let kernel = format!("usr/lib/modules/{version}-riscv64/vmlinuz");
+        let packages = [
+            (
+                "linux-image-riscv64",
+                format!("linux-base-riscv64 (= 1), {image}"),
+                Vec::new(),
+            ),
+            (
+                &image,
+                format!("{binary} (= 1), {modules_name} (= 1)"),
+                Vec::new(),
+            ),
+            (
+                &binary,
+                "linux-base".to_owned(),
+                vec![(kernel, KERNEL_CONTENT.to_vec())],
+            ),
+            (&modules_name, String::new(), modules(version)),
+            ("busybox-static", String::new(), busybox()),
+        ];
+        self.publish_packages(version, &packages, &[]);
+    }
+
+    fn publish_packages(
+        &self,
+        version: &str,
+        packages: &[(&str, String, Files)],
+        changes: &[(&str, &str)],
+    ) {
+        let mut index = String::new();
+        for (name, depends, files) in packages {
+            let content = deb(files);
+            let path = format!("pool/{name}_{version}_riscv64.deb");
             index.push_str(&format!(
                 "Package: {name}\nVersion: {version}\nDepends: {depends}\nFilename: {path}\n\
                  Size: {}\nSHA256: {}\n\n",
                 content.len(),
-                Sha256::of(content)
+                Sha256::of(&content)
             ));
-            self.server.put(path, content.clone());
+            self.server.put(&path, content);
         }
         for (from, to) in changes {
             assert!(index.contains(from), "{from} is not in {index}");
@@ -188,14 +203,39 @@ pub(crate) fn dead_mirror() -> String {
     format!("http://{}/debian", listener.local_addr().unwrap())
 }
 
+/// Paths and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
+fn busybox() -> Files {
+    vec![("usr/bin/busybox".to_owned(), BUSYBOX_CONTENT.to_vec())]
+}
+
+fn modules(version: &str) -> Files {
+    let file = |path: &str, content: Vec<u8>| {
+        (format!("usr/lib/modules/{version}-riscv64/{path}"), content)
+    };
+    let module = |path: &str, info: &str| file(&format!("kernel/{path}.ko.xz"), xz(&module(info)));
+    vec![
+        file("modules.builtin", b"kernel/fs/fuse/virtiofs.ko\n".to_vec()),
+        module("net/core/failover", "depends="),
+        module(
+            "drivers/net/virtio_net",
+            "alias=virtio:d00000001v*\0depends=net-failover",
+        ),
+        module("drivers/net/net-failover", "depends=failover"),
+        file("kernel/sound/noise.ko.xz", b"not needed, not read".to_vec()),
+    ]
+}
+
 /// A package of these files.
-pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn deb<P: AsRef<str>, C: AsRef<[u8]>>(files: &[(P, C)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, content) in files {
+        let (path, content) = (path.as_ref(), content.as_ref());
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        tar.append_data(&mut header, format!("./{path}"), *content)
+        tar.append_data(&mut header, format!("./{path}"), content)
             .unwrap();
     }
     ar(&[

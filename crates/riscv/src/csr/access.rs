@@ -25,6 +25,8 @@ pub enum Effect {
     FlushTlb,
     /// A timer's comparison has changed.
     Timer,
+    /// Both, as `menvcfg` enables features of translation and of timers.
+    Environment,
 }
 
 /// `misa`: RV64 with A, B, C, D, F, I, M, S and U. Read-only.
@@ -133,7 +135,7 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
         SSTATUS => return Some(write_status(csrs, value, status::SUPERVISOR_WRITABLE)),
         SIE => csrs.mie = merge(csrs.mie, value, csrs.mideleg),
         SIP => csrs.mip = merge(csrs.mip, value, csrs.mideleg & interrupt::SSI),
-        STVEC => csrs.stvec = legal_tvec(csrs.stvec, value),
+        STVEC => csrs.stvec = legal_tvec(value),
         SCOUNTEREN => csrs.scounteren = value & 0xffff_ffff,
         SENVCFG => {
             csrs.senvcfg = legal_envcfg(csrs.senvcfg, value, envcfg::SUPERVISOR_WRITABLE);
@@ -161,12 +163,16 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
             };
             csrs.mip = merge(csrs.mip, value, interrupt::SSI | interrupt::SEI | timer);
         }
-        MTVEC => csrs.mtvec = legal_tvec(csrs.mtvec, value),
+        MTVEC => csrs.mtvec = legal_tvec(value),
         MCOUNTEREN => csrs.mcounteren = value & 0xffff_ffff,
         MENVCFG => return Some(write_menvcfg(csrs, value)),
         MSTATEEN0..=MSTATEEN3 => {
             let index = usize::from(number - MSTATEEN0);
-            let writable = if index == 0 { stateen::SE0 | stateen::ENVCFG } else { stateen::SE0 };
+            let writable = if index == 0 {
+                stateen::SE0 | stateen::ENVCFG
+            } else {
+                stateen::SE0
+            };
             csrs.mstateen[index] = value & writable;
         }
         MCOUNTINHIBIT => {
@@ -277,30 +283,25 @@ fn write_menvcfg(csrs: &mut Csrs, value: u64) -> Effect {
         // STIP stops being software's, or becomes it again with an undefined value.
         csrs.mip &= !interrupt::STI;
     }
-    if changed & (envcfg::PBMTE | envcfg::ADUE) != 0 {
-        Effect::FlushTlb
-    } else if changed & envcfg::STCE != 0 {
-        Effect::Timer
+    if changed & (envcfg::PBMTE | envcfg::ADUE | envcfg::STCE) != 0 {
+        Effect::Environment
     } else {
         Effect::None
     }
 }
 
+/// The reserved value of CBIE becomes 0, which forbids `cbo.inval`.
 fn legal_envcfg(old: u64, value: u64, writable: u64) -> u64 {
     const RESERVED_CBIE: u64 = 2 << 4;
     let new = merge(old, value, writable);
     if new & envcfg::CBIE == RESERVED_CBIE {
-        merge(new, old, envcfg::CBIE)
+        new & !envcfg::CBIE
     } else {
         new
     }
 }
 
-/// Modes 0 (direct) and 1 (vectored) exist; a reserved one keeps the old mode.
-fn legal_tvec(old: u64, value: u64) -> u64 {
-    if value & 2 != 0 {
-        value & !3 | old & 3
-    } else {
-        value
-    }
+/// Modes 0 (direct) and 1 (vectored) exist; a reserved one loses its upper bit.
+fn legal_tvec(value: u64) -> u64 {
+    value & !2
 }

@@ -4,6 +4,7 @@ mod access;
 pub mod address;
 mod counter;
 mod fields;
+mod legal;
 
 use serde::{Deserialize, Serialize};
 

@@ -246,6 +246,15 @@ impl ConsoleHub {
         self.lock().panic_watch.take(Instant::now())
     }
 
+    /// Tells every consumer that the machine starts again.
+    pub fn restart(&self) {
+        let mut state = self.lock();
+        for outbox in state.consumers.values_mut() {
+            outbox.push_event(Event::Restarted);
+        }
+        self.outgoing.notify_all();
+    }
+
     /// Tells every consumer, now and later, how the machine ended.
     pub fn finish(&self, outcome: &Outcome) {
         let mut state = self.lock();

@@ -1,7 +1,7 @@
 //! The control socket of a machine: how other processes attach to its console, ask for its status
 //! and stop it.
 //!
-//! Both directions carry frames ([`wire`]): raw console bytes, or a message in JSON. A client that
+//! Both directions carry frames: raw console bytes, or a message in JSON. A client that
 //! has sent [`Request::Attach`] gets the console's output; it may send input as far as its window
 //! ([`crate::console::INPUT_WINDOW`]) allows, which [`Event::InputTaken`] opens again.
 
@@ -69,6 +69,8 @@ pub enum Event {
         /// How many.
         bytes: usize,
     },
+    /// The guest reset the machine, which starts again.
+    Restarted,
     /// The answer to [`Request::Detach`].
     Detached,
     /// The machine's life ended; nothing follows.

@@ -1,0 +1,248 @@
+//! The whole way: the `clade` command boots Debian's own kernel to a shell.
+//!
+//! The packages come from this host's Debian mirror and stay in the user's cache. Without them and
+//! without a network these tests cannot run; they say so, and pass.
+
+mod common;
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clade_images::{Error, Image, Request, Silent};
+
+/// A boot takes seconds; on a host that builds other things too, more.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// One guest at a time: a host with two CPUs has enough to do with four harts.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The image `mini`, or `None` (said aloud) where there is neither cache nor network.
+fn mini(test: &str) -> Option<Image> {
+    let request = Request {
+        name: "mini".into(),
+        ..Default::default()
+    };
+    unless_offline(test, clade_images::ensure(&request, &Silent))
+}
+
+fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
+            // Past the test harness's capture: a skipped test must be seen.
+            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// `clade` in this user's own home, so that the cache is used.
+fn clade(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs `clade` with `input`, and returns its exit status, standard output and standard error.
+fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut child = clade(arguments).spawn().expect("clade starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin
+        .write_all(input.as_bytes())
+        .expect("clade takes its input");
+    drop(stdin);
+    let stdout = collect(child.stdout.take().expect("piped"));
+    let stderr = collect(child.stderr.take().expect("piped"));
+    let code = wait(&mut child);
+    (
+        code,
+        stdout.join().expect("reader"),
+        stderr.join().expect("reader"),
+    )
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            return status.code();
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("clade did not end within {PATIENCE:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Reads what the guest prints until `text` has come.
+fn read_until(stdout: &mut ChildStdout, text: &str) {
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    while !seen.contains(text) {
+        match stdout.read(&mut buffer) {
+            Ok(count @ 1..) => {
+                seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+            other => panic!("{other:?} before {text:?} came; there was {seen:?}"),
+        }
+    }
+}
+
+#[test]
+fn mini_boots_with_one_two_and_four_harts() {
+    let _alone = alone();
+    let Some(image) = mini("mini_boots_with_one_two_and_four_harts") else {
+        return;
+    };
+    for harts in [1, 2, 4] {
+        let cpus = harts.to_string();
+        let (code, stdout, stderr) =
+            run(&["run", "--cpus", &cpus], "uname -a; nproc; poweroff -f\n");
+        let lines: Vec<&str> = stdout.lines().collect();
+        let [uname, nproc] = lines[..] else {
+            panic!("two lines were to come, and nothing else: {stdout:?}; {stderr}")
+        };
+        assert!(uname.starts_with("Linux mini "), "{uname}");
+        assert!(
+            uname.contains("Debian") && uname.contains("riscv64"),
+            "{uname}"
+        );
+        assert!(
+            uname.contains(&image.kernel_version),
+            "{uname} is {}?",
+            image.kernel_version
+        );
+        assert_eq!(nproc, cpus);
+        assert_eq!(code, Some(0), "{stderr}");
+    }
+}
+
+#[test]
+fn the_shell_answers_what_is_typed_and_computes_as_this_host_does() {
+    let _alone = alone();
+    let name = "the_shell_answers_what_is_typed_and_computes_as_this_host_does";
+    if mini(name).is_none() {
+        return;
+    }
+    let mut child = clade(&["run", "--cpus", "2"])
+        .spawn()
+        .expect("clade starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut stdout = child.stdout.take().expect("piped");
+    // One at a time: each answer comes before the next question is asked.
+    stdin.write_all(b"echo $((6 * 7))\n").expect("input");
+    read_until(&mut stdout, "42\n");
+    // Real programs: integers, shifts and memory in sha256sum; doubles and their printing in awk.
+    stdin
+        .write_all(b"seq 1 30000 | sha256sum\n")
+        .expect("input");
+    let mut numbers = String::new();
+    for number in 1..=30000 {
+        let _ = writeln!(numbers, "{number}");
+    }
+    let expected = clade_store::Sha256::of(numbers.as_bytes()).to_string();
+    read_until(&mut stdout, &expected);
+    stdin
+        .write_all(b"awk 'BEGIN { for (i = 1; i < 2000; i++) s += sqrt(i) / 3; printf \"%.17g\\n\", s }'\n")
+        .expect("input");
+    let sum: f64 = (1..2000).fold(0.0, |sum, i| sum + f64::from(i).sqrt() / 3.0);
+    read_until(&mut stdout, &format!("{sum:.12}")[..15]);
+    // Many processes, on both harts, that all come to an end.
+    stdin
+        .write_all(b"for i in $(seq 20); do (echo $i | grep -c . &) ; done | wc -l\n")
+        .expect("input");
+    read_until(&mut stdout, "20\n");
+    // The end of the input ends the shell, and the shell the machine.
+    drop(stdin);
+    assert_eq!(wait(&mut child), Some(0));
+}
+
+#[test]
+fn opensbi_boots_the_same_kernel() {
+    let _alone = alone();
+    let test = "opensbi_boots_the_same_kernel";
+    let packages = clade_images::package_files(&["opensbi"], &Default::default(), &Silent);
+    let (Some(_), Some(packages)) = (mini(test), unless_offline(test, packages)) else {
+        return;
+    };
+    let package = packages.first().expect("the package that was asked for");
+    let firmware = package
+        .read("usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
+        .expect("the firmware is in its package");
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("fw_dynamic.bin");
+    std::fs::write(&path, firmware).expect("file");
+    let path = path.to_str().expect("plain path");
+    let (code, stdout, stderr) = run(
+        &["run", "--firmware", path, "--cpus", "2"],
+        "nproc; grep -c ^processor /proc/cpuinfo; poweroff -f\n",
+    );
+    assert!(stdout.contains("OpenSBI"), "{stdout}");
+    assert!(stdout.ends_with("\n2\n2\n"), "{stdout}; {stderr}");
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn a_kernel_panic_is_told() {
+    let _alone = alone();
+    let Some(image) = mini("a_kernel_panic_is_told") else {
+        return;
+    };
+    let kernel = text(&image.kernel);
+    // No initramfs and no disk: the kernel has nothing to start.
+    let (code, stdout, stderr) = run(
+        &[
+            "run",
+            "--kernel",
+            kernel,
+            "--cmdline",
+            "console=hvc0 panic=-1",
+        ],
+        "",
+    );
+    assert_eq!(code, Some(1), "{stdout}; {stderr}");
+    assert!(stdout.contains("Kernel panic - not syncing"), "{stdout}");
+    assert!(stderr.contains("panic"), "{stderr}");
+}
+
+#[test]
+fn a_truncated_kernel_is_refused() {
+    let _alone = alone();
+    let Some(image) = mini("a_truncated_kernel_is_refused") else {
+        return;
+    };
+    let whole = std::fs::read(&image.kernel).expect("the kernel is in the cache");
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("kernel");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("file");
+    let (code, _, stderr) = run(&["run", "--kernel", text(&path)], "");
+    assert_eq!(code, Some(125), "{stderr}");
+    assert!(stderr.contains(text(&path)), "{stderr}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("plain path")
+}

@@ -1,0 +1,184 @@
+//! What the tests of the `clade` command share: a home of their own, and guests made by hand.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) mod guest;
+
+/// Longer than anything takes here, on a busy host too.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Folders of a user who never ran Clade, and knows no mirror.
+pub(crate) struct Home {
+    folder: TempDir,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        for name in ["run", "cache", "config", "data"] {
+            fs::create_dir(folder.path().join(name)).expect("folder");
+        }
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file and returns its path as an argument.
+    pub(crate) fn file(&self, name: &str, contents: &[u8]) -> String {
+        let path = self.path(name);
+        fs::write(&path, contents).expect("file");
+        path.to_str().expect("plain path").to_owned()
+    }
+
+    /// A bare-metal guest as a kernel file.
+    pub(crate) fn guest(&self, guest: &guest::Guest) -> String {
+        self.file("guest.elf", &guest.elf())
+    }
+
+    pub(crate) fn clade(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs `clade` to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finish(self.clade(arguments).spawn().expect("clade"))
+    }
+
+    /// The names of the folders of machines.
+    pub(crate) fn machines(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path("run/clade/machines")) else {
+            return Vec::new();
+        };
+        let names = entries.map(|entry| entry.expect("entry").file_name());
+        let names = names.map(|name| name.into_string().expect("plain name"));
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// Waits until no machine is left.
+    pub(crate) fn wait_for_no_machines(&self) {
+        wait_until("no machine is left", || self.machines().is_empty());
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A failing test leaves no machine behind.
+        for name in self.machines() {
+            let _ = self.clade(&["stop", &name]).output();
+        }
+    }
+}
+
+impl Finished {
+    pub(crate) fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("text")
+    }
+}
+
+/// Waits for a command and everything that it says.
+pub(crate) fn finish(mut child: Child) -> Finished {
+    drop(child.stdin.take());
+    let stdout = read_in_background(child.stdout.take());
+    let stderr = read_in_background(child.stderr.take());
+    let status = wait(&mut child);
+    let stderr = String::from_utf8(stderr.join().expect("reader")).expect("text");
+    Finished {
+        code: status.code(),
+        stdout: stdout.join().expect("reader"),
+        stderr,
+    }
+}
+
+fn read_in_background(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            stream.read_to_end(&mut bytes).expect("read");
+        }
+        bytes
+    })
+}
+
+/// Waits for a process, but not for ever.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("wait") {
+            return status;
+        }
+        if start.elapsed() > LONG {
+            child.kill().expect("kill");
+            panic!("clade did not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "it never came that {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Reads until `text` has come.
+pub(crate) fn read_until(stream: &mut impl Read, text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let so_far = String::from_utf8_lossy(&bytes);
+        if so_far.contains(text) {
+            return so_far.into_owned();
+        }
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => bytes.extend(&buffer[..count]),
+            other => panic!("{other:?} before {text:?} came; there was {so_far:?}"),
+        }
+    }
+}
+
+/// Whether a process of this number is alive (a zombie is not).
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .starts_with('Z')
+    })
+}

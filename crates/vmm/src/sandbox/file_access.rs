@@ -1,0 +1,62 @@
+//! Landlock: the file system, TCP and signals, as far as the kernel can restrict them.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+
+/// The newest version whose rights are used; older kernels restrict what they know.
+const VERSION: ABI = ABI::V6;
+
+pub(super) fn restrict<'a>(
+    folder: &Path,
+    boot_files: impl Iterator<Item = &'a Path>,
+) -> Result<(), String> {
+    match restrict_self(folder, boot_files) {
+        Ok(RulesetStatus::FullyEnforced) => Ok(()),
+        Ok(RulesetStatus::PartiallyEnforced) => {
+            Err("in part only: the kernel's Landlock is older than Linux 6.12's".to_owned())
+        }
+        Ok(RulesetStatus::NotEnforced) => {
+            Err("the kernel has no Landlock, or it is switched off (boot option lsm=)".to_owned())
+        }
+        Err(error) => Err(format!("Landlock fails: {error}")),
+    }
+}
+
+fn restrict_self<'a>(
+    folder: &Path,
+    boot_files: impl Iterator<Item = &'a Path>,
+) -> Result<RulesetStatus, RulesetError> {
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(VERSION))?
+        .handle_access(AccessNet::from_all(VERSION))?
+        .scope(Scope::from_all(VERSION))?
+        .create()?;
+    // To rename the logs, and to remove everything at the end.
+    let own = AccessFs::from_read(VERSION) | AccessFs::RemoveFile | AccessFs::MakeReg;
+    rules = allow(rules, folder, own)?;
+    if let Some(parent) = folder.parent() {
+        rules = allow(rules, parent, AccessFs::RemoveDir.into())?;
+    }
+    for file in boot_files {
+        rules = allow(rules, file, AccessFs::ReadFile.into())?;
+    }
+    Ok(rules.restrict_self()?.ruleset)
+}
+
+/// What cannot be opened, and what is no file (a pipe has been read by now), needs no rule.
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    match PathFd::new(path) {
+        Ok(handle) if path.is_file() || path.is_dir() => {
+            rules.add_rule(PathBeneath::new(handle, access))
+        }
+        _ => Ok(rules),
+    }
+}

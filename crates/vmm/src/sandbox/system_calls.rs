@@ -1,0 +1,136 @@
+//! seccomp: only the system calls that a running machine needs.
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+
+use libc::{EPERM, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, PR_SET_NAME, PR_SET_VMA, PROT_EXEC, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// Allowed whatever their arguments.
+const ALLOWED: &[c_long] = &[
+    // Files and sockets that are open already.
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_ftruncate,
+    libc::SYS_fcntl,
+    libc::SYS_close,
+    libc::SYS_ppoll,
+    libc::SYS_accept4,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    // Names in the machine's folder, which Landlock sees to.
+    libc::SYS_newfstatat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    // Threads, and how they wait.
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_membarrier,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    // Signals.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    // Time and chance.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+];
+
+/// Older forms that only some architectures have.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_HERE: &[c_long] = &[
+    libc::SYS_stat,
+    libc::SYS_rename,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_poll,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_HERE: &[c_long] = &[libc::SYS_renameat];
+
+/// Confines every thread of this process.
+pub(super) fn restrict() -> Result<(), String> {
+    let program = program().map_err(|error| error.to_string())?;
+    seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
+}
+
+fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
+        .iter()
+        .chain(ALLOWED_HERE)
+        .map(|call| (*call, Vec::new()))
+        .collect();
+    let writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
+    rules.insert(libc::SYS_openat, vec![bits_clear(2, writing)?]);
+    // No new code: the interpreter needs none.
+    rules.insert(libc::SYS_mmap, vec![bits_clear(2, PROT_EXEC)?]);
+    rules.insert(libc::SYS_mprotect, vec![bits_clear(2, PROT_EXEC)?]);
+    // Names of threads and of memory.
+    rules.insert(
+        libc::SYS_prctl,
+        vec![equals(0, PR_SET_NAME)?, equals(0, PR_SET_VMA)?],
+    );
+    // A process that aborts signals itself, and nobody else.
+    let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
+    rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);
+    SeccompFilter::new(
+        rules,
+        // Refused, not killed: the machine goes on if a library tries something it can do without.
+        SeccompAction::Errno(EPERM.unsigned_abs()),
+        SeccompAction::Allow,
+        TargetArch::try_from(ARCH)?,
+    )?
+    .try_into()
+}
+
+fn bits_clear(argument: u8, bits: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    condition(
+        argument,
+        SeccompCmpOp::MaskedEq(u64::from(bits.unsigned_abs())),
+        0,
+    )
+}
+
+fn equals(argument: u8, value: i32) -> Result<SeccompRule, seccompiler::BackendError> {
+    condition(argument, SeccompCmpOp::Eq, u64::from(value.unsigned_abs()))
+}
+
+fn condition(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    let length = SeccompCmpArgLen::Dword;
+    SeccompRule::new(vec![SeccompCondition::new(
+        argument, length, operator, value,
+    )?])
+}

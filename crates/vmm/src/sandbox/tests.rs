@@ -1,0 +1,125 @@
+//! The sandbox cannot be left, so each test enters it in a process of its own: this test program
+//! again, running nothing but [`confined`].
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::{env, thread};
+
+/// What the confined process exits with; no test harness does.
+const ALL_WELL: i32 = 42;
+
+/// Tells the confined process its folder.
+const FOLDER: &str = "CLADE_TEST_SANDBOX";
+
+#[test]
+fn a_confined_process_can_do_its_work_and_nothing_else() {
+    let home = tempfile::tempdir().expect("folder");
+    let folder = home.path().join("machine");
+    fs::create_dir(&folder).expect("folder");
+    fs::write(home.path().join("kernel"), "the kernel").expect("kernel");
+    fs::write(home.path().join("secret"), "the secret").expect("secret");
+    let output = Command::new(env::current_exe().expect("this program"))
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "sandbox::tests::confined",
+        ])
+        .env(FOLDER, &folder)
+        .output()
+        .expect("confined process");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(ALL_WELL), "{said}");
+}
+
+/// The part that runs confined. Its own harness could not go on afterwards, so it ends the process.
+#[test]
+#[ignore = "confines the process that it runs in; the test above runs it in one of its own"]
+fn confined() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else {
+        return;
+    };
+    let home = folder.parent().expect("parent").to_owned();
+    let kernel = home.join("kernel");
+    let log = File::create(folder.join("console.log")).expect("log");
+    let lacks = super::enter(&folder, [kernel.as_path()].into_iter());
+    let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
+    if !landlock {
+        eprintln!("partly skipped: {lacks:?}");
+    }
+    assert!(
+        !lacks.iter().any(|lack| lack.contains("system calls")),
+        "{lacks:?}"
+    );
+    let checks = move || {
+        works(&folder, &kernel, &log);
+        is_refused(&home, landlock);
+    };
+    // A thread that starts later is confined as this one is.
+    let checked = thread::Builder::new()
+        .name("later".into())
+        .spawn(checks)
+        .expect("thread")
+        .join();
+    process::exit(if checked.is_ok() { ALL_WELL } else { 1 });
+}
+
+fn works(folder: &Path, kernel: &Path, mut log: &File) {
+    assert_eq!(
+        fs::read_to_string(kernel).expect("the kernel is read again"),
+        "the kernel"
+    );
+    log.write_all(b"more").expect("the log is written");
+    log.set_len(0).expect("the log is emptied");
+    fs::rename(folder.join("console.log"), folder.join("console.log.1")).expect("logs rotate");
+    let memory = vec![1u8; 64 << 20];
+    assert_eq!(
+        memory.iter().map(|byte| usize::from(*byte)).sum::<usize>(),
+        memory.len()
+    );
+    fs::remove_file(folder.join("console.log.1")).expect("files are removed");
+    fs::remove_dir(folder).expect("the folder is removed");
+}
+
+fn is_refused(home: &Path, landlock: bool) {
+    let mut refused = vec![
+        ("writing a file", File::create(home.join("new")).map(drop)),
+        ("making a folder", fs::create_dir(home.join("new"))),
+        (
+            "running a program",
+            Command::new("/bin/true").spawn().map(drop),
+        ),
+        ("listening", TcpListener::bind("127.0.0.1:0").map(drop)),
+        ("making sockets", UnixStream::pair().map(drop)),
+        ("connecting", TcpStream::connect("127.0.0.1:9").map(drop)),
+        (
+            "changing a mode",
+            File::open(home.join("kernel"))
+                .and_then(|kernel| kernel.set_permissions(kernel.metadata()?.permissions())),
+        ),
+    ];
+    if landlock {
+        let read = |path: &Path| {
+            File::open(path)
+                .and_then(|mut file| file.read_to_string(&mut String::new()))
+                .map(drop)
+        };
+        refused.extend([
+            ("reading /etc/passwd", read(Path::new("/etc/passwd"))),
+            ("reading another file", read(&home.join("secret"))),
+            (
+                "removing another file",
+                fs::remove_file(home.join("secret")),
+            ),
+            ("listing a folder", fs::read_dir(home).map(drop)),
+        ]);
+    }
+    for (what, result) in refused {
+        let kind = result.expect_err(what).kind();
+        assert_eq!(kind, ErrorKind::PermissionDenied, "{what}");
+    }
+}
