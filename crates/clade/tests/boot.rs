@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,16 +98,40 @@ fn wait(child: &mut Child) -> Option<i32> {
     }
 }
 
-/// Reads what the guest prints until `text` has come.
-fn read_until(stdout: &mut ChildStdout, text: &str) {
-    let mut seen = String::new();
-    let mut buffer = [0; 4096];
-    while !seen.contains(text) {
-        match stdout.read(&mut buffer) {
-            Ok(count @ 1..) => {
-                seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+/// What a guest prints, read as it comes.
+struct Output {
+    chunks: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Output {
+    fn of(mut stdout: ChildStdout) -> Self {
+        let (sender, chunks) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
             }
-            other => panic!("{other:?} before {text:?} came; there was {seen:?}"),
+        });
+        Self {
+            chunks,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits until `text` has come, and forgets what came up to then.
+    fn expect(&mut self, text: &str) {
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                self.seen.drain(..at + text.len());
+                return;
+            }
+            match self.chunks.recv_timeout(PATIENCE) {
+                Ok(chunk) => self.seen.push_str(&String::from_utf8_lossy(&chunk)),
+                Err(error) => panic!("{error} before {text:?} came; there was {:?}", self.seen),
+            }
         }
     }
 }
@@ -151,10 +176,10 @@ fn the_shell_answers_what_is_typed_and_computes_as_this_host_does() {
         .spawn()
         .expect("clade starts");
     let mut stdin = child.stdin.take().expect("piped");
-    let mut stdout = child.stdout.take().expect("piped");
+    let mut output = Output::of(child.stdout.take().expect("piped"));
     // One at a time: each answer comes before the next question is asked.
     stdin.write_all(b"echo $((6 * 7))\n").expect("input");
-    read_until(&mut stdout, "42\n");
+    output.expect("42\n");
     // Real programs: integers, shifts and memory in sha256sum; doubles and their printing in awk.
     stdin
         .write_all(b"seq 1 30000 | sha256sum\n")
@@ -164,17 +189,19 @@ fn the_shell_answers_what_is_typed_and_computes_as_this_host_does() {
         let _ = writeln!(numbers, "{number}");
     }
     let expected = clade_store::Sha256::of(numbers.as_bytes()).to_string();
-    read_until(&mut stdout, &expected);
+    output.expect(&expected);
     stdin
-        .write_all(b"awk 'BEGIN { for (i = 1; i < 2000; i++) s += sqrt(i) / 3; printf \"%.17g\\n\", s }'\n")
+        .write_all(
+            b"awk 'BEGIN { for (i = 1; i < 2000; i++) s += 1 / i; printf \"%.17g\\n\", s }'\n",
+        )
         .expect("input");
-    let sum: f64 = (1..2000).fold(0.0, |sum, i| sum + f64::from(i).sqrt() / 3.0);
-    read_until(&mut stdout, &format!("{sum:.12}")[..15]);
+    let sum: f64 = (1..2000).fold(0.0, |sum, i| sum + 1.0 / f64::from(i));
+    output.expect(&format!("{sum:.15}")[..16]);
     // Many processes, on both harts, that all come to an end.
     stdin
         .write_all(b"for i in $(seq 20); do (echo $i | grep -c . &) ; done | wc -l\n")
         .expect("input");
-    read_until(&mut stdout, "20\n");
+    output.expect("20\n");
     // The end of the input ends the shell, and the shell the machine.
     drop(stdin);
     assert_eq!(wait(&mut child), Some(0));

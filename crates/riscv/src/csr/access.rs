@@ -135,7 +135,7 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
         SSTATUS => return Some(write_status(csrs, value, status::SUPERVISOR_WRITABLE)),
         SIE => csrs.mie = merge(csrs.mie, value, csrs.mideleg),
         SIP => csrs.mip = merge(csrs.mip, value, csrs.mideleg & interrupt::SSI),
-        STVEC => csrs.stvec = legal_tvec(value),
+        STVEC => csrs.stvec = legal_tvec(csrs.stvec, value),
         SCOUNTEREN => csrs.scounteren = value & 0xffff_ffff,
         SENVCFG => {
             csrs.senvcfg = legal_envcfg(csrs.senvcfg, value, envcfg::SUPERVISOR_WRITABLE);
@@ -163,7 +163,7 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
             };
             csrs.mip = merge(csrs.mip, value, interrupt::SSI | interrupt::SEI | timer);
         }
-        MTVEC => csrs.mtvec = legal_tvec(value),
+        MTVEC => csrs.mtvec = legal_tvec(csrs.mtvec, value),
         MCOUNTEREN => csrs.mcounteren = value & 0xffff_ffff,
         MENVCFG => return Some(write_menvcfg(csrs, value)),
         MSTATEEN0..=MSTATEEN3 => {
@@ -290,18 +290,21 @@ fn write_menvcfg(csrs: &mut Csrs, value: u64) -> Effect {
     }
 }
 
-/// The reserved value of CBIE becomes 0, which forbids `cbo.inval`.
 fn legal_envcfg(old: u64, value: u64, writable: u64) -> u64 {
     const RESERVED_CBIE: u64 = 2 << 4;
     let new = merge(old, value, writable);
     if new & envcfg::CBIE == RESERVED_CBIE {
-        new & !envcfg::CBIE
+        merge(new, old, envcfg::CBIE)
     } else {
         new
     }
 }
 
-/// Modes 0 (direct) and 1 (vectored) exist; a reserved one loses its upper bit.
-fn legal_tvec(value: u64) -> u64 {
-    value & !2
+/// Modes 0 (direct) and 1 (vectored) exist; a reserved one keeps the old mode.
+fn legal_tvec(old: u64, value: u64) -> u64 {
+    if value & 2 != 0 {
+        value & !3 | old & 3
+    } else {
+        value
+    }
 }
