@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clade_emulate::{Boot, Emulator, EmulatorConfig};
-use clade_engine::{Clock, Engine, Exit, GuestRam, IoBus, Unmapped, Vcpu};
+use clade_engine::{Clock, Engine, Exit, GuestRam, IoBus, Unmapped};
 use clade_riscv::isa::{Inst, Op, encode};
 use vm_memory::{Bytes, GuestAddress};
 
