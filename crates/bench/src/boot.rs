@@ -65,8 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     if let [Some(clade), Some(qemu)] = best {
         println!(
-            "{} on {} hart(s), best of {}; QEMU {version}, TCG\n",
-            image.description, options.cpus, options.rounds
+            "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, TCG\n",
+            image.name, image.kernel_version, options.cpus, options.rounds
         );
         print_table(&workloads, &clade, &qemu);
     }
