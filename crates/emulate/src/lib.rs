@@ -1,9 +1,8 @@
 //! The RISC-V engine: runs harts by interpretation behind the engine contract.
 //!
-//! [`Emulator`] makes one [`Vcpu`](clade_engine::Vcpu) a hart. A hart is a [`core::Core`]
-//! (registers, TLB, memory) and a cache of decoded blocks that the [`interpreter`] executes.
-//! Other threads reach it through its [`port::Port`]. Firmware is either real code in M-mode or the
-//! built-in [`sbi`].
+//! [`Emulator`] makes one [`Vcpu`](clade_engine::Vcpu) a hart. A hart is a `Core` (registers, TLB,
+//! memory) and a cache of decoded blocks that the interpreter executes. Other threads reach it
+//! through its `Port`. Firmware is either real code in M-mode or the built-in SBI.
 
 mod access;
 mod block;

@@ -69,6 +69,8 @@ fn recorded_probes_of_privilege_do_what_they_did_under_spike() {
 #[test]
 fn the_programs_execute_every_instruction() {
     const SEEDS: u64 = 60;
+    /// More than any program takes.
+    const STEPS: usize = 50_000;
     let mut missing: BTreeSet<&str> = Op::ALL.iter().map(|op| op.spec().mnemonic).collect();
     missing.extend(COMPRESSED.iter().map(|row| row.mnemonic));
     // Those only ever trap.
@@ -78,7 +80,10 @@ fn the_programs_execute_every_instruction() {
     for seed in 0..SEEDS {
         for kind in [&INSTRUCTIONS, &PRIVILEGED] {
             let mut stepping = Stepping::new(&(kind.program)(seed)).expect("a hart");
-            while !stepping.is_done() {
+            for _ in 0..STEPS {
+                if stepping.is_done() {
+                    break;
+                }
                 let step = stepping.step();
                 if step.retired {
                     missing.remove(mnemonic(step.raw));

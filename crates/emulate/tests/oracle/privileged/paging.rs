@@ -92,8 +92,8 @@ impl Paging {
         }
     }
 
-    /// A canonical address that does not share the root's entry of our own code, and that is not
-    /// one of Spike's devices when it is taken for a physical one.
+    /// A canonical address that does not share the root's entry of our own code. Its low 39 bits
+    /// are not below memory, where the largest superpages would lead to Spike's devices.
     fn random_address(&self, random: &mut Random) -> u64 {
         let width = 12 + 9 * self.levels;
         let top = self.levels - 1;
@@ -101,11 +101,14 @@ impl Paging {
             // Few different indices, so that tables are shared.
             let mut address = 0;
             for level in 0..self.levels {
-                let index = random.pick(&[0, 1, 2, 3, 255, 256, 510, 511]);
+                let index = match level {
+                    2 => random.pick(&[2, 3, 255, 256, 510, 511]),
+                    _ => random.pick(&[0, 1, 2, 3, 255, 256, 510, 511]),
+                };
                 address |= index << (12 + 9 * level);
             }
             let index = |address: u64| address >> (12 + 9 * top) & 511;
-            if index(address) != index(SUPERVISOR_CODE) && address >= BASE {
+            if index(address) != index(SUPERVISOR_CODE) {
                 return sign_extend(address, width);
             }
         }
@@ -162,12 +165,11 @@ impl Paging {
         };
         let address = mapping.start + physical % mapping.size;
         let address = match random.below(32) {
-            // Below memory there are other devices under Spike.
-            0 => Some(address ^ 1 << random.below(64)).filter(|&spoilt| spoilt >= BASE),
-            1 => Some(physical),
-            _ => None,
-        }
-        .unwrap_or(address);
+            0 => address ^ 1 << random.below(12),
+            2 => address ^ 1 << (39 + random.below(25)),
+            1 => physical,
+            _ => address,
+        };
         Place {
             address,
             physical: physical & !7,
