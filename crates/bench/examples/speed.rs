@@ -123,6 +123,7 @@ fn main() {
             device_tree: 0,
             information: 0,
         },
+        tuning: clade_emulate::Tuning::default(),
     });
     let mut vcpu = engine.create_vcpu(0).expect("a vCPU");
     let _ = bus.0.set(vcpu.handle());

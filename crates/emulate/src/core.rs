@@ -13,10 +13,7 @@ use crate::port::{Port, request};
 use crate::sbi::Sbi;
 use crate::time::Timebase;
 use crate::tlb::{Context, Tlb};
-
-/// Instructions between two looks at the clock: about 50 µs of guest time, well below what an
-/// operating system's timers promise.
-const CLOCK_INTERVAL: u64 = 8192;
+use crate::tuning::Tuning;
 
 /// What LR saw; SC succeeds when memory still holds it.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) ports: Vec<Arc<Port>>,
     /// The built-in SBI, unless real firmware runs in M-mode.
     pub(crate) sbi: Option<Sbi>,
+    pub(crate) tuning: Tuning,
 }
 
 /// One hart.
@@ -53,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) fetch_context: Context,
     /// Look at the clock when `hart.retired` gets here.
     clock_check: u64,
+    /// Return to the caller when `hart.retired` gets here.
+    pub(crate) stop_at: u64,
     /// Timer bits of `mip` when the clock was last looked at.
     timers: u64,
 }
@@ -102,6 +102,7 @@ impl Core {
             data_context: Context::Machine,
             fetch_context: Context::Machine,
             clock_check: 0,
+            stop_at: u64::MAX,
             timers: 0,
         };
         core.update_contexts();
@@ -169,7 +170,10 @@ impl Core {
     /// Brings the timers' interrupt bits up to date.
     pub(crate) fn read_clock(&mut self) {
         self.timers = expired_timers(&self.shared, &self.port, &self.hart.csrs);
-        self.clock_check = self.hart.retired.saturating_add(CLOCK_INTERVAL);
+        self.clock_check = self
+            .hart
+            .retired
+            .saturating_add(self.shared.tuning.poll_interval);
     }
 
     /// `mip` as it stands, timers as of the last look at the clock.
@@ -194,10 +198,25 @@ impl Core {
         }
     }
 
+    /// The count of retired instructions that no block should run beyond.
+    pub(crate) fn horizon(&self) -> u64 {
+        self.clock_check.min(self.stop_at)
+    }
+
+    /// Whether a block of `length` instructions may run as a whole before the next look at
+    /// anything else.
+    #[inline(always)]
+    pub(crate) fn allows(&self, length: usize) -> bool {
+        !self.shared.tuning.exact_polls || self.hart.retired + length as u64 <= self.horizon()
+    }
+
     /// Takes an exception at `hart.pc`. It counts as an instruction towards the next look at the
-    /// clock: a hart may do nothing but trap, and its timer must still go off.
+    /// clock and towards the end of the run: a hart may do nothing but trap.
     pub(crate) fn take_exception(&mut self, trap: Trap) {
         self.clock_check = self.clock_check.saturating_sub(1);
+        if self.stop_at != u64::MAX {
+            self.stop_at = self.stop_at.saturating_sub(1);
+        }
         trap::take_exception(&mut self.hart, trap);
         self.update_contexts();
     }
@@ -227,7 +246,10 @@ impl Core {
                     if self.serve_requests() {
                         return Some(Exit::Kicked);
                     }
-                    self.sleep(None);
+                    // Requests were taken, and with them the word that the state has changed.
+                    if self.port.with_hsm(|state| *state == HsmState::Stopped) {
+                        self.sleep(None);
+                    }
                 }
                 HsmState::StartPending(entry) => {
                     self.port.with_hsm(|state| *state = HsmState::Started);

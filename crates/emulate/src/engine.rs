@@ -12,17 +12,17 @@ use clade_riscv::hart::{Hart, Mode};
 use clade_riscv::trap::{DELEGABLE_EXCEPTIONS, interrupt};
 use serde::{Deserialize, Serialize};
 
-use crate::block::BlockCache;
 use crate::clint::Clint;
 use crate::core::{Core, Shared};
+use crate::executor::Executor;
 use crate::hsm::HsmState;
-use crate::interpreter;
 use crate::memory::GuestMemory;
 use crate::port::{HartLine, Port, request};
 use crate::sbi::pmu::Pmu;
 use crate::sbi::{DebugConsole, Sbi};
 use crate::stepper::Stepper;
 use crate::time::Timebase;
+use crate::tuning::Tuning;
 
 /// How a machine's harts begin.
 pub enum Boot {
@@ -58,6 +58,8 @@ pub struct EmulatorConfig {
     pub clock: Arc<dyn Clock>,
     /// How the harts begin.
     pub boot: Boot,
+    /// How they are executed.
+    pub tuning: Tuning,
 }
 
 /// An external interrupt input of a hart.
@@ -87,6 +89,7 @@ impl Emulator {
             bus,
             clock,
             boot,
+            tuning,
         } = config;
         let initial: Vec<Hart> = (0..u64::from(harts))
             .map(|id| initial_hart(id, &boot))
@@ -109,6 +112,7 @@ impl Emulator {
                 time,
                 ports,
                 sbi,
+                tuning,
             }),
             ram,
             initial,
@@ -131,13 +135,13 @@ impl Emulator {
         Arc::new(Clint::new(&self.shared))
     }
 
-    /// Makes hart `index` for a debugger or a test that wants to stop after every instruction,
-    /// in place of [`Engine::create_vcpu`].
+    /// Makes hart `index` for a debugger or a test that wants to stop after a given number of
+    /// instructions, in place of [`Engine::create_vcpu`].
     ///
     /// # Errors
     /// As those of [`Engine::create_vcpu`].
     pub fn create_stepper(&self, index: u32) -> Result<Stepper, EngineError> {
-        Ok(Stepper::new(self.create_core(index)?))
+        Ok(Stepper::new(Executor::new(self.create_core(index)?)))
     }
 
     fn create_core(&self, index: u32) -> Result<Core, EngineError> {
@@ -209,8 +213,7 @@ impl Engine for Emulator {
 
     fn create_vcpu(&self, index: u32) -> Result<Box<dyn Vcpu>, EngineError> {
         Ok(Box::new(HartVcpu {
-            core: self.create_core(index)?,
-            cache: BlockCache::new(),
+            executor: Executor::new(self.create_core(index)?),
         }))
     }
 
@@ -230,8 +233,7 @@ impl Engine for Emulator {
 
 /// One hart behind the contract.
 struct HartVcpu {
-    core: Core,
-    cache: BlockCache,
+    executor: Executor,
 }
 
 /// Everything of a hart that its guest can observe, and the layout of `VcpuState::registers`.
@@ -273,23 +275,20 @@ const STATE_VERSION: u32 = 1;
 
 impl Vcpu for HartVcpu {
     fn run(&mut self) -> Result<Exit, EngineError> {
-        let port = self.core.port.clone();
-        port.adopt_current_thread();
-        port.set_executing(true);
-        // Requests made while the hart was not executing count as done: do them first.
-        port.notify();
-        let exit = interpreter::run(&mut self.core, &mut self.cache);
-        port.set_executing(false);
-        Ok(exit)
+        loop {
+            if let Some(exit) = self.executor.run(u64::MAX) {
+                return Ok(exit);
+            }
+        }
     }
 
     fn handle(&self) -> Arc<dyn VcpuHandle> {
-        self.core.port.clone()
+        self.executor.core.port.clone()
     }
 
     fn save(&self) -> Result<VcpuState, EngineError> {
-        let port = &self.core.port;
-        let mut hart = self.core.hart.clone();
+        let port = &self.executor.core.port;
+        let mut hart = self.executor.core.hart.clone();
         // Sent by another hart, and this one has not looked since.
         if port.is_requested(request::SOFTWARE_INTERRUPT) {
             hart.csrs.mip |= interrupt::SSI;
@@ -299,8 +298,8 @@ impl Vcpu for HartVcpu {
             hsm: port.with_hsm(|state| *state),
             lines: port.lines(),
             mtimecmp: port.mtimecmp(),
-            time_offset: self.core.shared.time.offset(),
-            pmu: self.core.firmware_events.clone(),
+            time_offset: self.executor.core.shared.time.offset(),
+            pmu: self.executor.core.firmware_events.clone(),
         };
         let registers =
             serde_json::to_vec(&saved).map_err(|e| EngineError::State(e.to_string()))?;
@@ -322,15 +321,15 @@ impl Vcpu for HartVcpu {
         }
         let saved: SavedHart = serde_json::from_slice(&state.registers)
             .map_err(|e| EngineError::State(e.to_string()))?;
-        saved.check(self.core.hart.csrs.mhartid)?;
-        let port = &self.core.port;
+        saved.check(self.executor.core.hart.csrs.mhartid)?;
+        let port = &self.executor.core.port;
         port.withdraw(request::SOFTWARE_INTERRUPT);
         port.with_hsm(|hsm| *hsm = saved.hsm);
-        self.core.shared.time.set_offset(saved.time_offset);
+        self.executor.core.shared.time.set_offset(saved.time_offset);
         port.set_lines(saved.lines);
         port.set_mtimecmp(saved.mtimecmp);
-        self.core.firmware_events = saved.pmu;
-        self.core.set_hart(saved.hart);
+        self.executor.core.firmware_events = saved.pmu;
+        self.executor.core.set_hart(saved.hart);
         Ok(())
     }
 }

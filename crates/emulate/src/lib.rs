@@ -9,6 +9,7 @@ mod block;
 mod clint;
 mod core;
 mod engine;
+mod executor;
 mod hsm;
 mod interpreter;
 mod memory;
@@ -17,6 +18,7 @@ mod sbi;
 mod stepper;
 mod time;
 mod tlb;
+mod tuning;
 
 pub use clint::Clint;
 pub use engine::{Boot, Emulator, EmulatorConfig, HartInterrupt};
@@ -24,6 +26,7 @@ pub use interpreter::CACHE_BLOCK;
 pub use sbi::DebugConsole;
 pub use stepper::Stepper;
 pub use time::TIMEBASE_HZ;
+pub use tuning::{Tier, Tuning};
 
 /// The extensions of the harts, as the device tree's `riscv,isa-extensions` lists them.
 pub const ISA_EXTENSIONS: &[&str] = &[

@@ -1,35 +1,43 @@
-//! One instruction at a time, for debuggers and differential tests.
+//! A given number of instructions at a time, for debuggers and differential tests.
 
 use clade_engine::Exit;
 use clade_riscv::hart::Hart;
 
-use crate::core::Core;
+use crate::executor::Executor;
 use crate::interpreter;
 
-/// A hart that stops after every instruction. It does what the same hart does as a vCPU, only
-/// slower: it keeps no decoded blocks.
+/// A hart that stops when it is told to. It does what the same hart does as a vCPU.
 pub struct Stepper {
-    core: Core,
+    executor: Executor,
 }
 
 impl Stepper {
-    pub(crate) fn new(core: Core) -> Self {
-        Self { core }
+    pub(crate) fn new(executor: Executor) -> Self {
+        Self { executor }
     }
 
-    /// Executes one instruction or takes one trap or interrupt; `hart().retired` tells which.
-    /// `Some` when the machine's owner must be told of something.
+    /// Executes one instruction or takes one trap or interrupt, always by the interpreter;
+    /// `hart().retired` tells which. `Some` when the machine's owner must be told of something.
     pub fn step(&mut self) -> Option<Exit> {
-        let port = self.core.port.clone();
+        let core = &mut self.executor.core;
+        let port = core.port.clone();
         port.adopt_current_thread();
         port.set_executing(true);
-        let exit = interpreter::run_one(&mut self.core);
+        let exit = interpreter::run_one(core);
         port.set_executing(false);
         exit
     }
 
+    /// Executes `instructions` instructions and exceptions together, by the tier that the engine
+    /// was made for, or fewer when the machine's owner must be told of something. Exact only with
+    /// [`Tuning::exact_polls`](crate::Tuning::exact_polls), else up to a block too few or too many.
+    pub fn advance(&mut self, instructions: u64) -> Option<Exit> {
+        let stop_at = self.executor.core.hart.retired + instructions;
+        self.executor.run(stop_at)
+    }
+
     /// The hart's registers between two steps.
     pub fn hart(&self) -> &Hart {
-        &self.core.hart
+        &self.executor.core.hart
     }
 }

@@ -1,6 +1,6 @@
 //! The interpreter: the reference for what every instruction does.
 //!
-//! [`run`] goes from block to block; [`Core::execute`] does one instruction. The common integer
+//! [`run_block`] does a block at a time; [`Core::execute`] does one instruction. The common integer
 //! instructions are in line here; each other class has its own file.
 
 mod atomic;
@@ -33,24 +33,6 @@ pub(crate) enum Flow {
     Exit(Exit),
 }
 
-/// Executes until something must be told to the machine's owner.
-pub(crate) fn run(core: &mut Core, cache: &mut BlockCache) -> Exit {
-    loop {
-        if core.needs_poll()
-            && let Some(exit) = core.settle().or_else(|| core.poll())
-        {
-            return exit;
-        }
-        if core.instructions_stale {
-            core.instructions_stale = false;
-            cache.revalidate();
-        }
-        if let Some(exit) = run_block(core, cache) {
-            return exit;
-        }
-    }
-}
-
 /// Executes one instruction or takes one trap, without any block. `Some` when the machine's owner
 /// must be told of something.
 pub(crate) fn run_one(core: &mut Core) -> Option<Exit> {
@@ -70,7 +52,7 @@ pub(crate) fn run_one(core: &mut Core) -> Option<Exit> {
 
 /// Executes one block, or one instruction where there can be no block.
 #[inline(always)]
-fn run_block(core: &mut Core, cache: &mut BlockCache) -> Option<Exit> {
+pub(crate) fn run_block(core: &mut Core, cache: &mut BlockCache) -> Option<Exit> {
     let pc = core.hart.pc;
     let start = match core.tlb.execute(core.fetch_context, pc) {
         Some(start) => start,
@@ -84,8 +66,8 @@ fn run_block(core: &mut Core, cache: &mut BlockCache) -> Option<Exit> {
         },
     };
     match cache.fetch(start) {
-        Some(block) => execute_block(core, block),
-        None => step(core, start),
+        Some(block) if core.allows(block.instructions.len()) => execute_block(core, block),
+        _ => step(core, start),
     }
 }
 

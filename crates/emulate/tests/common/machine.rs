@@ -198,6 +198,7 @@ impl Machine {
             bus: board.clone(),
             clock: board.clock.clone(),
             boot,
+            tuning: clade_emulate::Tuning::default(),
         });
         let _ = board.clint.set(emulator.clint());
         let line = |hart, input| emulator.interrupt_line(hart, input).expect("a hart");

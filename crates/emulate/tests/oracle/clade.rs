@@ -79,6 +79,7 @@ fn machine(image: &[u8]) -> Machine {
             device_tree: 0,
             information: 0,
         },
+        tuning: clade_emulate::Tuning::default(),
     });
     let _ = host.clint.set(emulator.clint());
     Machine {

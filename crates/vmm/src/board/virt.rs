@@ -105,6 +105,7 @@ impl Board {
             bus: bus.clone(),
             clock: clock.clone(),
             boot: boot(&placement, host),
+            tuning: clade_emulate::Tuning::default(),
         });
         let plic = Plic::new(interrupt_inputs(&engine, spec.cpus)?);
         let alarm = Arc::new(Alarm::default());
