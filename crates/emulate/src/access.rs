@@ -20,7 +20,7 @@ impl Core {
     /// Loads a value from virtual address `address`.
     #[inline(always)]
     pub(crate) fn load<T: Scalar>(&mut self, address: u64) -> Result<T, Trap> {
-        if let Some(at) = self.tlb.read(self.data_context, address, T::SIZE) {
+        if let Some(at) = self.tlb.read(self.data_member, address, T::SIZE) {
             // SAFETY: the TLB holds live RAM, and found the address aligned.
             return Ok(unsafe { T::load(at) });
         }
@@ -30,7 +30,7 @@ impl Core {
     /// Stores a value at virtual address `address`.
     #[inline(always)]
     pub(crate) fn store<T: Scalar>(&mut self, address: u64, value: T) -> Result<(), Trap> {
-        if let Some(at) = self.tlb.write(self.data_context, address, T::SIZE) {
+        if let Some(at) = self.tlb.write(self.data_member, address, T::SIZE) {
             // SAFETY: the TLB holds live RAM, and found the address aligned.
             unsafe { value.store(at) };
             return Ok(());
@@ -101,8 +101,8 @@ impl Core {
             return Err(access.misaligned(address));
         }
         let cached = match access {
-            Access::Write => self.tlb.write(self.data_context, address, size),
-            _ => self.tlb.read(self.data_context, address, size),
+            Access::Write => self.tlb.write(self.data_member, address, size),
+            _ => self.tlb.read(self.data_member, address, size),
         };
         if let Some(at) = cached {
             return Ok(at);
@@ -128,7 +128,7 @@ impl Core {
     /// decoded from there without asking again.
     pub(crate) fn locate_code(&mut self, address: u64) -> Result<(HostAddress, bool), Trap> {
         match self.locate(self.fetch_context, address, 2, Access::Execute)? {
-            Target::Ram(at) => Ok((at, self.tlb.execute(self.fetch_context, address).is_some())),
+            Target::Ram(at) => Ok((at, self.tlb.execute(self.fetch_member, address).is_some())),
             Target::Device(_) => Err(Access::Execute.access_fault(address)),
         }
     }
@@ -139,8 +139,8 @@ impl Core {
         let context = self.data_context;
         let in_first = (PAGE_SIZE - address % PAGE_SIZE).min(size);
         let cached = match access {
-            Access::Write => self.tlb.write(self.data_context, address, 1),
-            _ => self.tlb.read(self.data_context, address, 1),
+            Access::Write => self.tlb.write(self.data_member, address, 1),
+            _ => self.tlb.read(self.data_member, address, 1),
         };
         if let Some(first) = cached.filter(|_| in_first == size) {
             return Ok(Span {
@@ -190,8 +190,9 @@ impl Core {
         if memory.host(page, PAGE_SIZE).is_some() && self.hart.csrs.pmp.is_uniform(page, PAGE_SIZE)
         {
             let rights = self.rights(context, page, &translation, access);
-            self.tlb
-                .insert(context, address, host, translation.page_size, rights);
+            let leaf = (translation.page_size, translation.global);
+            let member = self.tlb.member(context);
+            self.tlb.insert(member, address, host, leaf, rights);
         }
         Ok(Target::Ram(host))
     }

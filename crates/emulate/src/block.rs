@@ -20,6 +20,8 @@ pub(crate) struct Block {
     start: HostAddress,
     /// The generation in which the block was last known to equal memory.
     generation: u64,
+    /// How often it was run.
+    pub(crate) executions: u32,
     pub(crate) instructions: Box<[Inst]>,
     /// The memory it was decoded from, in 16-bit parcels.
     parcels: Box<[u16]>,
@@ -53,6 +55,7 @@ impl Block {
         Self {
             start,
             generation,
+            executions: 0,
             instructions: instructions.into(),
             parcels: parcels.into(),
         }
@@ -101,14 +104,14 @@ impl BlockCache {
     /// The block at `start`, the address of RAM from where the rest of the page may be decoded.
     /// `None` when the first instruction is illegal or crosses the page's end.
     #[inline(always)]
-    pub(crate) fn fetch(&mut self, start: HostAddress) -> Option<&Block> {
+    pub(crate) fn fetch(&mut self, start: HostAddress) -> Option<&mut Block> {
         let generation = self.generation;
         let slot = &mut self.slots[(start.0 >> 1) & (SLOTS - 1)];
         let hit = matches!(slot, Some(b) if b.start == start && b.generation == generation);
         if !hit {
             refill(slot, start, generation);
         }
-        slot.as_ref()
+        slot.as_mut()
     }
 }
 

@@ -9,10 +9,12 @@ use clade_riscv::trap::{self, Trap, interrupt};
 
 use crate::hsm::{Entry, HsmState};
 use crate::memory::{GuestMemory, HostAddress};
+use crate::native::JitState;
 use crate::port::{Port, request};
 use crate::sbi::Sbi;
 use crate::time::Timebase;
-use crate::tlb::{Context, Tlb};
+use crate::tlb::{Context, MemberIndex, Tlb};
+use crate::translator::Translator;
 use crate::tuning::Tuning;
 
 /// What LR saw; SC succeeds when memory still holds it.
@@ -32,6 +34,8 @@ pub(crate) struct Shared {
     /// The built-in SBI, unless real firmware runs in M-mode.
     pub(crate) sbi: Option<Sbi>,
     pub(crate) tuning: Tuning,
+    /// Where the host has one and `tuning` wants it.
+    pub(crate) translator: Option<Translator>,
 }
 
 /// One hart.
@@ -49,6 +53,12 @@ pub(crate) struct Core {
     pub(crate) data_context: Context,
     /// How fetches translate now.
     pub(crate) fetch_context: Context,
+    /// The TLB's member for `data_context`.
+    pub(crate) data_member: MemberIndex,
+    /// The TLB's member for `fetch_context`.
+    pub(crate) fetch_member: MemberIndex,
+    /// What generated code keeps and finds.
+    pub(crate) jit: JitState,
     /// Look at the clock when `hart.retired` gets here.
     clock_check: u64,
     /// Return to the caller when `hart.retired` gets here.
@@ -91,9 +101,11 @@ fn expired_timers(shared: &Shared, port: &Port, csrs: &Csrs) -> u64 {
 
 impl Core {
     pub(crate) fn new(hart: Hart, shared: Arc<Shared>, port: Arc<Port>) -> Self {
+        let tlb = Tlb::new(shared.tuning.tlb_entries, shared.tuning.jump_entries);
+        let machine = tlb.member(Context::Machine);
         let mut core = Self {
             hart,
-            tlb: Tlb::new(),
+            tlb,
             shared,
             port,
             reservation: None,
@@ -101,6 +113,9 @@ impl Core {
             firmware_events: crate::sbi::pmu::Pmu::default(),
             data_context: Context::Machine,
             fetch_context: Context::Machine,
+            data_member: machine,
+            fetch_member: machine,
+            jit: JitState::default(),
             clock_check: 0,
             stop_at: u64::MAX,
             timers: 0,
@@ -119,17 +134,20 @@ impl Core {
         self.update_contexts();
     }
 
-    /// Re-reads what the mode and `mstatus` say about translation.
+    /// Re-reads what the mode, `mstatus` and `satp` say about translation.
     pub(crate) fn update_contexts(&mut self) {
-        let context = |mode, mstatus: u64| match mode {
-            Mode::User => Context::User,
-            Mode::Supervisor if mstatus & status::SUM != 0 => Context::SupervisorUserMemory,
-            Mode::Supervisor => Context::Supervisor,
-            Mode::Machine => Context::Machine,
-        };
         let mstatus = self.hart.csrs.mstatus;
-        self.fetch_context = context(self.hart.mode, mstatus);
-        self.data_context = context(self.hart.data_mode(), mstatus);
+        let mode = self.hart.mode;
+        self.tlb.choose(self.hart.csrs.satp);
+        self.fetch_context = Context::of(mode);
+        self.data_context = match self.hart.data_mode() {
+            Mode::Supervisor if mstatus & status::SUM != 0 => Context::SupervisorUserMemory,
+            mode => Context::of(mode),
+        };
+        self.fetch_member = self.tlb.member(self.fetch_context);
+        self.data_member = self.tlb.member(self.data_context);
+        self.jit.data_tlb = self.tlb.entries(self.data_context) as usize;
+        self.jit.jumps = self.tlb.jumps(self.fetch_context) as usize;
     }
 
     /// Whether [`Core::poll`] is due before the next block.
@@ -163,6 +181,10 @@ impl Core {
         }
         if requests & request::REVOKE_WRITES != 0 {
             self.tlb.revoke_writes();
+        }
+        if requests & request::FORGET_CODE != 0 {
+            self.tlb.flush_jumps();
+            self.jit.link = None;
         }
         requests & request::KICK != 0
     }
@@ -201,6 +223,15 @@ impl Core {
     /// The count of retired instructions that no block should run beyond.
     pub(crate) fn horizon(&self) -> u64 {
         self.clock_check.min(self.stop_at)
+    }
+
+    /// Lets the horizon be here.
+    pub(crate) fn cut_short(&mut self) {
+        if self.clock_check <= self.stop_at {
+            self.clock_check = self.hart.retired;
+        } else {
+            self.stop_at = self.hart.retired;
+        }
     }
 
     /// Whether a block of `length` instructions may run as a whole before the next look at

@@ -22,7 +22,8 @@ use crate::sbi::pmu::Pmu;
 use crate::sbi::{DebugConsole, Sbi};
 use crate::stepper::Stepper;
 use crate::time::Timebase;
-use crate::tuning::Tuning;
+use crate::translator::Translator;
+use crate::tuning::{Tier, Tuning};
 
 /// How a machine's harts begin.
 pub enum Boot {
@@ -98,13 +99,16 @@ impl Emulator {
             Boot::Supervisor { .. } if id != 0 => HsmState::Stopped,
             _ => HsmState::Started,
         };
-        let ports = (0..harts).map(|id| Arc::new(Port::new(hsm(id)))).collect();
+        let ports: Vec<_> = (0..harts).map(|id| Arc::new(Port::new(hsm(id)))).collect();
         let sbi = match boot {
             Boot::Supervisor { console, .. } => Some(Sbi { console }),
             Boot::Machine { .. } => None,
         };
         let memory = GuestMemory::new(&ram);
         let time = Timebase::new(clock);
+        let translator = (tuning.tier == Tier::Translator)
+            .then(|| Translator::new(&tuning, &memory, &ports))
+            .flatten();
         Self {
             shared: Arc::new(Shared {
                 memory,
@@ -113,6 +117,7 @@ impl Emulator {
                 ports,
                 sbi,
                 tuning,
+                translator,
             }),
             ram,
             initial,

@@ -1,20 +1,26 @@
 //! Runs a hart by whatever tier suits the code that it is in.
 
+use std::sync::Arc;
+
 use clade_engine::Exit;
 
 use crate::block::BlockCache;
-use crate::core::Core;
-use crate::interpreter;
+use crate::core::{Core, Shared};
+use crate::interpreter::{self, Fetched};
+use crate::memory::HostAddress;
+use crate::translator::{self, Code, Left, Translator};
 
 /// A hart and what was prepared to execute it.
 pub(crate) struct Executor {
     pub(crate) core: Core,
     blocks: BlockCache,
+    shared: Arc<Shared>,
 }
 
 impl Executor {
     pub(crate) fn new(core: Core) -> Self {
         Self {
+            shared: core.shared.clone(),
             core,
             blocks: BlockCache::new(),
         }
@@ -35,8 +41,9 @@ impl Executor {
     }
 
     fn execute(&mut self) -> Option<Exit> {
-        let core = &mut self.core;
+        let shared = self.shared.clone();
         loop {
+            let core = &mut self.core;
             if core.needs_poll()
                 && let Some(exit) = core.settle().or_else(|| core.poll())
             {
@@ -48,10 +55,74 @@ impl Executor {
             if core.instructions_stale {
                 core.instructions_stale = false;
                 self.blocks.revalidate();
+                if let Some(translator) = &shared.translator {
+                    core.jit.fence = translator.fence();
+                    core.jit.link = None;
+                    core.tlb.flush_jumps();
+                }
             }
-            if let Some(exit) = interpreter::run_block(core, &mut self.blocks) {
-                return Some(exit);
+            let exit = match &shared.translator {
+                Some(translator) => self.run_translated(translator),
+                None => interpreter::run_block(core, &mut self.blocks),
+            };
+            if exit.is_some() {
+                return exit;
             }
         }
+    }
+
+    /// Executes the code at `hart.pc`: translated if it is, or hot enough to be.
+    fn run_translated(&mut self, translator: &Translator) -> Option<Exit> {
+        let link = self.core.jit.link.take();
+        let at = match interpreter::fetch(&mut self.core) {
+            Fetched::Page(at) => at,
+            Fetched::Parcel(at) => return interpreter::step(&mut self.core, at),
+            Fetched::Trapped => return None,
+        };
+        let Some(code) = translator
+            .find(&self.core, at)
+            .or_else(|| self.translate_if_hot(translator, at))
+        else {
+            return self.interpret(|core, blocks| interpreter::run_block_at(core, blocks, at));
+        };
+        if let Some(link) = link.filter(|link| link.pc() == self.core.hart.pc) {
+            translator.link(link, code, at);
+        }
+        match translator.run(&mut self.core, code) {
+            Left::Continue => None,
+            Left::Budget if self.shared.tuning.exact_polls => {
+                self.interpret(interpreter::run_block)
+            }
+            Left::Budget => {
+                self.core.cut_short();
+                None
+            }
+            Left::Interpret => self.interpret(|core, _| interpreter::run_one(core)),
+            Left::Unlinked(link) => {
+                self.core.jit.link = Some(link);
+                None
+            }
+            Left::Exit(exit) => Some(exit),
+        }
+    }
+
+    fn translate_if_hot(&mut self, translator: &Translator, at: HostAddress) -> Option<Code> {
+        let hot_after = self.shared.tuning.hot_after;
+        let block = self.blocks.fetch(at)?;
+        let first = block.instructions.first()?.op;
+        block.executions = block.executions.saturating_add(1);
+        let hot = block.executions > hot_after && translator::is_translatable(first);
+        hot.then(|| translator.translate(&mut self.core, at))?
+    }
+
+    /// Does a piece of interpretation, and counts it.
+    fn interpret(
+        &mut self,
+        piece: impl FnOnce(&mut Core, &mut BlockCache) -> Option<Exit>,
+    ) -> Option<Exit> {
+        let before = self.core.hart.retired;
+        let exit = piece(&mut self.core, &mut self.blocks);
+        self.core.jit.stats.interpreted += self.core.hart.retired.wrapping_sub(before);
+        exit
     }
 }

@@ -13,17 +13,25 @@ mod executor;
 mod hsm;
 mod interpreter;
 mod memory;
+mod native;
 mod port;
 mod sbi;
+mod stats;
 mod stepper;
 mod time;
 mod tlb;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod translator;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[path = "no_translator.rs"]
+mod translator;
 mod tuning;
 
 pub use clint::Clint;
 pub use engine::{Boot, Emulator, EmulatorConfig, HartInterrupt};
 pub use interpreter::CACHE_BLOCK;
 pub use sbi::DebugConsole;
+pub use stats::Stats;
 pub use stepper::Stepper;
 pub use time::TIMEBASE_HZ;
 pub use tuning::{Tier, Tuning};

@@ -125,6 +125,12 @@ impl GuestMemory {
         Self { regions }
     }
 
+    /// Where each region is, and its length in bytes.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = (HostAddress, usize)> + '_ {
+        let regions = self.regions.iter();
+        regions.map(|region| (HostAddress(region.host), region.length as usize))
+    }
+
     fn find(&self, physical: u64, size: u64) -> Option<(&Region, u64)> {
         self.regions.iter().find_map(|region| {
             let offset = physical.checked_sub(region.start)?;

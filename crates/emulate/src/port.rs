@@ -24,6 +24,8 @@ pub(crate) mod request {
     pub(crate) const FENCE_VMA: u32 = 1 << 3;
     /// Forget cached rights to write.
     pub(crate) const REVOKE_WRITES: u32 = 1 << 4;
+    /// Forget where translated code is.
+    pub(crate) const FORGET_CODE: u32 = 1 << 5;
 }
 
 /// One hart, seen from outside.

@@ -23,7 +23,12 @@ impl Stepper {
         let port = core.port.clone();
         port.adopt_current_thread();
         port.set_executing(true);
-        let exit = interpreter::run_one(core);
+        let exit = if core.needs_poll() {
+            core.settle().or_else(|| core.poll())
+        } else {
+            None
+        };
+        let exit = exit.or_else(|| interpreter::run_one(core));
         port.set_executing(false);
         exit
     }

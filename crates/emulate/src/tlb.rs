@@ -1,23 +1,36 @@
-//! The software TLB: from guest virtual page to host address, by what the page allows.
+//! The software TLB: from guest virtual page to host address, by what the page allows, and from
+//! guest virtual address to translated code.
+//!
+//! Translations of several address spaces are kept side by side: a write to `satp` chooses another
+//! set, and a trap or a change of `mstatus.SUM` another of the set's members. What supervisors
+//! reach through global pages is one member that all sets share.
 
 use clade_engine::PAGE_SIZE;
+use clade_riscv::csr::satp;
 use clade_riscv::hart::Mode;
 
 use crate::memory::HostAddress;
 
-/// The translation contexts that are cached side by side, so that a trap or a change of
-/// `mstatus.SUM` costs no flush.
+/// Whose rules apply to an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum Context {
-    User = 0,
-    Supervisor = 1,
-    /// S-mode with `mstatus.SUM` set.
-    SupervisorUserMemory = 2,
-    Machine = 3,
+    User,
+    Supervisor,
+    /// S-mode with `mstatus.SUM` set; fetches are [`Context::Supervisor`]'s, SUM or not.
+    SupervisorUserMemory,
+    Machine,
 }
 
 impl Context {
+    /// That of a mode by itself.
+    pub(crate) fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::User => Self::User,
+            Mode::Supervisor => Self::Supervisor,
+            Mode::Machine => Self::Machine,
+        }
+    }
+
     /// The privilege mode whose rules apply.
     pub(crate) fn mode(self) -> Mode {
         match self {
@@ -28,29 +41,42 @@ impl Context {
     }
 }
 
-const CONTEXTS: usize = 4;
-const ENTRIES: usize = 1024;
-const PAGE_MASK: u64 = !(PAGE_SIZE - 1);
+/// Address spaces that are kept at once.
+const SPACES: usize = 8;
+const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
 
-/// A tag that no address compares equal to: bit 11 lies between the page and the alignment bits.
-const NEVER: u64 = 1 << 11;
+/// A tag that no virtual page number equals.
+const NEVER: u64 = u64::MAX;
 
-/// One page. A tag is the page's virtual address, or [`NEVER`].
+/// One page. A tag is the page's virtual page number, or [`NEVER`]. Generated code reads this.
 #[derive(Clone, Copy)]
-struct Entry {
-    read: u64,
-    write: u64,
-    execute: u64,
+#[repr(C)]
+pub(crate) struct Entry {
+    pub(crate) read: u64,
+    pub(crate) write: u64,
     /// Host address minus virtual address, modulo 2^64.
-    addend: usize,
+    pub(crate) addend: usize,
+    execute: u64,
 }
 
 const EMPTY: Entry = Entry {
     read: NEVER,
     write: NEVER,
-    execute: NEVER,
     addend: 0,
+    execute: NEVER,
 };
+
+/// Where the code for one virtual address was translated to. Generated code reads this.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Jump {
+    /// The virtual address, an even one; in an unused slot one that belongs to another slot.
+    pub(crate) pc: u64,
+    /// The address of the translated code.
+    pub(crate) code: usize,
+}
+
+const NO_JUMP: Jump = Jump { pc: 0, code: 0 };
 
 /// What [`Tlb::insert`] caches of a page.
 #[derive(Debug, Clone, Copy)]
@@ -60,109 +86,316 @@ pub(crate) struct Rights {
     pub(crate) execute: bool,
 }
 
-/// The TLB of one hart.
-pub(crate) struct Tlb {
-    contexts: Box<[[Entry; ENTRIES]; CONTEXTS]>,
+/// One context of one address space.
+struct Member {
+    entries: Box<[Entry]>,
+    /// Whether any entry is in use.
+    used: bool,
     /// Bounds of the addresses with cached pieces of superpages, for the lower and the upper half
     /// of the address space: one `sfence.vma` must drop all pieces of a superpage.
     superpages: [Option<(u64, u64)>; 2],
+    jumps: Box<[Jump]>,
+    /// The pages of `jumps`' addresses, by a hash of their numbers.
+    jump_pages: [u64; 16],
 }
 
-impl Tlb {
-    pub(crate) fn new() -> Self {
-        let contexts = vec![[EMPTY; ENTRIES]; CONTEXTS]
-            .into_boxed_slice()
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("the vector has CONTEXTS elements"));
-        Self {
-            contexts,
+impl Member {
+    fn new(entries: usize, jumps: usize) -> Self {
+        let mut member = Self {
+            entries: vec![EMPTY; entries].into(),
+            used: false,
             superpages: [None; 2],
+            jumps: vec![NO_JUMP; jumps].into(),
+            jump_pages: [0; 16],
+        };
+        member.clear_jumps();
+        member
+    }
+
+    fn clear_jumps(&mut self) {
+        self.jumps.fill(NO_JUMP);
+        if let Some(first) = self.jumps.first_mut() {
+            first.pc = 2;
+        }
+        self.jump_pages = [0; 16];
+    }
+
+    fn flush(&mut self) {
+        if self.used {
+            self.entries.fill(EMPTY);
+            self.superpages = [None; 2];
+            self.used = false;
+        }
+        self.flush_jumps();
+    }
+
+    fn flush_jumps(&mut self) {
+        if self.jump_pages != [0; 16] {
+            self.clear_jumps();
         }
     }
 
+    fn flush_page(&mut self, address: u64) {
+        if self.superpages[half(address)].is_some_and(|(l, h)| (l..=h).contains(&address)) {
+            self.flush();
+            return;
+        }
+        let page = address >> PAGE_SHIFT;
+        let index = page as usize & (self.entries.len() - 1);
+        self.entries[index] = EMPTY;
+        let (word, bit) = jump_page(page);
+        if self.jump_pages[word] & bit != 0 {
+            self.flush_jumps();
+        }
+    }
+}
+
+fn jump_page(page: u64) -> (usize, u64) {
+    ((page >> 6) as usize & 15, 1 << (page & 63))
+}
+
+/// What is kept of one address space.
+struct AddressSpace {
+    /// The value of `satp` that names it.
+    satp: u64,
+    /// When it was last chosen.
+    chosen: u64,
+    user: usize,
+    supervisor_user_memory: usize,
+}
+
+/// The members that all address spaces share.
+const MACHINE: usize = 0;
+const SUPERVISOR: usize = 1;
+
+/// The TLB of one hart.
+pub(crate) struct Tlb {
+    members: Vec<Member>,
+    spaces: [AddressSpace; SPACES],
+    current: usize,
+    choices: u64,
+    /// Whether the supervisor's member holds pages of the current address space alone.
+    supervisor_private: bool,
+    /// Counts what may have changed how code is fetched.
+    changes: u64,
+}
+
+impl Tlb {
+    /// A TLB with so many entries for pages and for jumps in each member.
+    pub(crate) fn new(entries: usize, jumps: usize) -> Self {
+        let fits = |count: usize| count.is_power_of_two() && (2..=4096).contains(&count);
+        assert!(fits(entries) && fits(jumps), "sizes are powers of two");
+        // Code is fetched by User, Supervisor and Machine only.
+        let with_jumps = || Member::new(entries, jumps);
+        let mut members = vec![with_jumps(), with_jumps()];
+        let spaces = std::array::from_fn(|index| {
+            members.push(with_jumps());
+            members.push(Member::new(entries, 0));
+            AddressSpace {
+                // No legal value until it is chosen, but for the one that harts start with.
+                satp: if index == 0 { 0 } else { u64::MAX },
+                chosen: 0,
+                user: members.len() - 2,
+                supervisor_user_memory: members.len() - 1,
+            }
+        });
+        Self {
+            members,
+            spaces,
+            current: 0,
+            choices: 0,
+            supervisor_private: false,
+            changes: 0,
+        }
+    }
+
+    /// A number that changes when pages were flushed or another address space was chosen.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn index(&self, context: Context) -> usize {
+        let space = &self.spaces[self.current];
+        match context {
+            Context::User => space.user,
+            Context::Supervisor => SUPERVISOR,
+            Context::SupervisorUserMemory => space.supervisor_user_memory,
+            Context::Machine => MACHINE,
+        }
+    }
+
+    /// What [`Tlb::read`] and its like take: a context of the address space that is chosen now.
+    pub(crate) fn member(&self, context: Context) -> MemberIndex {
+        MemberIndex(self.index(context))
+    }
+
+    /// The entries that generated code looks up for `context`.
+    pub(crate) fn entries(&self, context: Context) -> *const Entry {
+        self.members[self.index(context)].entries.as_ptr()
+    }
+
+    /// The jumps that generated code looks up for `context`.
+    pub(crate) fn jumps(&self, context: Context) -> *const Jump {
+        self.members[self.index(context)].jumps.as_ptr()
+    }
+
     #[inline(always)]
-    fn entry(&self, context: Context, address: u64) -> &Entry {
-        &self.contexts[context as usize & (CONTEXTS - 1)]
-            [(address / PAGE_SIZE) as usize & (ENTRIES - 1)]
+    fn entry(&self, member: MemberIndex, address: u64) -> &Entry {
+        let entries = &self.members[member.0].entries;
+        &entries[(address >> PAGE_SHIFT) as usize & (entries.len() - 1)]
     }
 
     /// Where to load `size` bytes (a power of two) at `address`; `None` when the page is not
     /// cached or the access is misaligned.
     #[inline(always)]
-    pub(crate) fn read(&self, context: Context, address: u64, size: u64) -> Option<HostAddress> {
-        let entry = self.entry(context, address);
-        (address & (PAGE_MASK | (size - 1)) == entry.read).then(|| entry.host(address))
+    pub(crate) fn read(&self, member: MemberIndex, address: u64, size: u64) -> Option<HostAddress> {
+        let entry = self.entry(member, address);
+        (address >> PAGE_SHIFT == entry.read && address & (size - 1) == 0)
+            .then(|| entry.host(address))
     }
 
     /// Where to store, as [`Tlb::read`].
     #[inline(always)]
-    pub(crate) fn write(&self, context: Context, address: u64, size: u64) -> Option<HostAddress> {
-        let entry = self.entry(context, address);
-        (address & (PAGE_MASK | (size - 1)) == entry.write).then(|| entry.host(address))
+    pub(crate) fn write(
+        &self,
+        member: MemberIndex,
+        address: u64,
+        size: u64,
+    ) -> Option<HostAddress> {
+        let entry = self.entry(member, address);
+        (address >> PAGE_SHIFT == entry.write && address & (size - 1) == 0)
+            .then(|| entry.host(address))
     }
 
     /// Where to fetch an instruction.
     #[inline(always)]
-    pub(crate) fn execute(&self, context: Context, address: u64) -> Option<HostAddress> {
-        let entry = self.entry(context, address);
-        (address & PAGE_MASK == entry.execute).then(|| entry.host(address))
+    pub(crate) fn execute(&self, member: MemberIndex, address: u64) -> Option<HostAddress> {
+        let entry = self.entry(member, address);
+        (address >> PAGE_SHIFT == entry.execute).then(|| entry.host(address))
     }
 
     /// Caches the page of `address`, which is at `host`. `page_size` is that of the leaf in the
-    /// page table.
+    /// page table, and `global` says whether all address spaces share it.
     pub(crate) fn insert(
         &mut self,
-        context: Context,
+        member: MemberIndex,
         address: u64,
         host: HostAddress,
-        page_size: u64,
+        (page_size, global): (u64, bool),
         rights: Rights,
     ) {
-        let page = address & PAGE_MASK;
+        if member.0 == SUPERVISOR && !global {
+            self.supervisor_private = true;
+        }
+        let page = address >> PAGE_SHIFT;
+        let member = &mut self.members[member.0];
         if page_size > PAGE_SIZE {
             let low = address & !(page_size - 1);
             let high = low | (page_size - 1);
-            let bounds = &mut self.superpages[half(address)];
+            let bounds = &mut member.superpages[half(address)];
             *bounds = Some(bounds.map_or((low, high), |(l, h)| (l.min(low), h.max(high))));
         }
+        member.used = true;
         let tag = |allowed| if allowed { page } else { NEVER };
-        let slot =
-            &mut self.contexts[context as usize][(address / PAGE_SIZE) as usize & (ENTRIES - 1)];
-        *slot = Entry {
+        let index = page as usize & (member.entries.len() - 1);
+        member.entries[index] = Entry {
             read: tag(rights.read),
             write: tag(rights.write),
-            execute: tag(rights.execute),
             addend: host.0.wrapping_sub(address as usize),
+            execute: tag(rights.execute),
         };
+    }
+
+    /// Remembers where the instruction at `pc` was translated to, for the context that fetches it.
+    pub(crate) fn insert_jump(&mut self, context: Context, pc: u64, code: usize) {
+        let index = self.index(context);
+        let member = &mut self.members[index];
+        let (word, bit) = jump_page(pc >> PAGE_SHIFT);
+        member.jump_pages[word] |= bit;
+        let slot = (pc >> 1) as usize & (member.jumps.len() - 1);
+        member.jumps[slot] = Jump { pc, code };
+    }
+
+    /// Goes over to the address space of this value of `satp`. What was kept of it is still there.
+    pub(crate) fn choose(&mut self, satp: u64) {
+        if self.spaces[self.current].satp == satp {
+            return;
+        }
+        if self.supervisor_private {
+            self.members[SUPERVISOR].flush();
+            self.supervisor_private = false;
+        }
+        self.choices += 1;
+        self.changes += 1;
+        let known = self.spaces.iter().position(|space| space.satp == satp);
+        self.current = known.unwrap_or_else(|| {
+            let oldest = (0..SPACES)
+                .min_by_key(|&index| self.spaces[index].chosen)
+                .unwrap_or(0);
+            self.flush_space(oldest);
+            self.spaces[oldest].satp = satp;
+            oldest
+        });
+        self.spaces[self.current].chosen = self.choices;
+    }
+
+    fn flush_space(&mut self, index: usize) {
+        let space = &self.spaces[index];
+        let (user, supervisor) = (space.user, space.supervisor_user_memory);
+        self.members[user].flush();
+        self.members[supervisor].flush();
     }
 
     /// Forgets everything.
     pub(crate) fn flush(&mut self) {
-        self.contexts
-            .iter_mut()
-            .flatten()
-            .for_each(|entry| *entry = EMPTY);
-        self.superpages = [None; 2];
+        self.changes += 1;
+        self.members.iter_mut().for_each(Member::flush);
+        self.supervisor_private = false;
+    }
+
+    /// Forgets the pages of the address spaces with identifier `asid`, but need not forget
+    /// global ones.
+    pub(crate) fn flush_asid(&mut self, asid: u64) {
+        for index in 0..SPACES {
+            if satp::asid(self.spaces[index].satp) == asid {
+                self.flush_space(index);
+            }
+        }
+        if self.supervisor_private && satp::asid(self.spaces[self.current].satp) == asid {
+            self.members[SUPERVISOR].flush();
+            self.supervisor_private = false;
+        }
+    }
+
+    /// Forgets the page of `address`: in the address spaces with identifier `asid`, or in all.
+    pub(crate) fn flush_page(&mut self, address: u64, asid: Option<u64>) {
+        self.members[MACHINE].flush_page(address);
+        self.members[SUPERVISOR].flush_page(address);
+        for space in &self.spaces {
+            if asid.is_none_or(|asid| satp::asid(space.satp) == asid) {
+                self.members[space.user].flush_page(address);
+                self.members[space.supervisor_user_memory].flush_page(address);
+            }
+        }
     }
 
     /// Forgets the right to write, so that the next write to each page is seen.
     pub(crate) fn revoke_writes(&mut self) {
-        for entry in self.contexts.iter_mut().flatten() {
+        let entries = self.members.iter_mut().filter(|member| member.used);
+        for entry in entries.flat_map(|member| member.entries.iter_mut()) {
             entry.write = NEVER;
         }
     }
 
-    /// Forgets the page of `address` in all contexts.
-    pub(crate) fn flush_page(&mut self, address: u64) {
-        if self.superpages[half(address)].is_some_and(|(l, h)| (l..=h).contains(&address)) {
-            self.flush();
-            return;
-        }
-        for context in self.contexts.iter_mut() {
-            context[(address / PAGE_SIZE) as usize & (ENTRIES - 1)] = EMPTY;
-        }
+    /// Forgets where code was translated to.
+    pub(crate) fn flush_jumps(&mut self) {
+        self.members.iter_mut().for_each(Member::flush_jumps);
     }
 }
+
+/// A context of the address space that was current when this was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemberIndex(usize);
 
 impl Entry {
     #[inline(always)]

@@ -76,6 +76,8 @@ pub struct Translation {
     pub physical: u64,
     /// The size in bytes of the naturally aligned range that the same leaf maps.
     pub page_size: u64,
+    /// All address spaces share the leaf.
+    pub global: bool,
     /// Loads are allowed.
     pub readable: bool,
     /// Stores are allowed, and the dirty bit is set already.
@@ -89,6 +91,7 @@ const R: u64 = 1 << 1;
 const W: u64 = 1 << 2;
 const X: u64 = 1 << 3;
 const U: u64 = 1 << 4;
+const G: u64 = 1 << 5;
 const A: u64 = 1 << 6;
 const D: u64 = 1 << 7;
 const PPN_SHIFT: u32 = 10;
@@ -134,6 +137,7 @@ fn identity(address: u64) -> Translation {
     Translation {
         physical: address,
         page_size: 1 << PAGE_SHIFT,
+        global: false,
         readable: true,
         writable: true,
         executable: true,
@@ -142,6 +146,8 @@ fn identity(address: u64) -> Translation {
 
 struct Leaf {
     entry: u64,
+    /// The entry, or one on the way to it, has G set.
+    global: bool,
     entry_address: u64,
     page_size: u64,
 }
@@ -156,6 +162,7 @@ fn walk(
 ) -> Result<Leaf, Trap> {
     let pbmt_enabled = space.csrs.menvcfg & envcfg::PBMTE != 0;
     let mut table = (space.csrs.satp & satp::PPN) << PAGE_SHIFT;
+    let mut global = false;
     for level in (0..levels).rev() {
         let shift = PAGE_SHIFT + BITS_PER_LEVEL * level;
         let entry_address = table + (address >> shift & 0x1ff) * 8;
@@ -173,6 +180,7 @@ fn walk(
             return Err(access.page_fault(address));
         }
         let ppn = entry >> PPN_SHIFT & satp::PPN;
+        global |= entry & G != 0;
         if entry & (R | X) == 0 {
             if entry & (D | A | U | PBMT | N) != 0 {
                 return Err(access.page_fault(address));
@@ -199,6 +207,7 @@ fn walk(
         }
         return Ok(Leaf {
             entry,
+            global,
             entry_address,
             page_size,
         });
@@ -216,6 +225,7 @@ fn use_leaf(
 ) -> Result<Option<Translation>, Trap> {
     let Leaf {
         mut entry,
+        global,
         entry_address,
         page_size,
     } = leaf;
@@ -251,6 +261,7 @@ fn use_leaf(
     Ok(Some(Translation {
         physical: frame & !offset_mask | address & offset_mask,
         page_size,
+        global,
         readable,
         writable: writable && entry & D != 0,
         executable,

@@ -33,38 +33,93 @@ pub(crate) enum Flow {
     Exit(Exit),
 }
 
-/// Executes one instruction or takes one trap, without any block. `Some` when the machine's owner
-/// must be told of something.
-pub(crate) fn run_one(core: &mut Core) -> Option<Exit> {
-    if core.needs_poll()
-        && let Some(exit) = core.settle().or_else(|| core.poll())
-    {
-        return Some(exit);
+/// What came of one instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The next one in memory follows, in the same mode.
+    Next,
+    /// `hart.pc` and `hart.mode` say what follows.
+    Elsewhere,
+    /// `run` returns.
+    Exit(Exit),
+}
+
+/// Where the code at `hart.pc` is.
+pub(crate) enum Fetched {
+    /// Its page may be decoded from here on.
+    Page(HostAddress),
+    /// Only these two bytes are known to be executable.
+    Parcel(HostAddress),
+    /// Nowhere: the trap was taken.
+    Trapped,
+}
+
+/// Finds the code at `hart.pc`.
+#[inline(always)]
+pub(crate) fn fetch(core: &mut Core) -> Fetched {
+    let pc = core.hart.pc;
+    if let Some(start) = core.tlb.execute(core.fetch_member, pc) {
+        return Fetched::Page(start);
     }
-    match core.locate_code(core.hart.pc) {
-        Ok((start, _)) => step(core, start),
+    match core.locate_code(pc) {
+        Ok((start, true)) => Fetched::Page(start),
+        Ok((start, false)) => Fetched::Parcel(start),
         Err(trap) => {
             core.take_exception(trap);
-            None
+            Fetched::Trapped
         }
     }
 }
 
-/// Executes one block, or one instruction where there can be no block.
+/// Executes one instruction or takes one trap, without any block. `Some` when the machine's owner
+/// must be told of something.
+pub(crate) fn run_one(core: &mut Core) -> Option<Exit> {
+    match fetch(core) {
+        Fetched::Page(start) | Fetched::Parcel(start) => step(core, start),
+        Fetched::Trapped => None,
+    }
+}
+
+/// Executes the instruction at `hart.pc`, decoded from `raw`.
+pub(crate) fn execute_one(core: &mut Core, inst: &Inst, raw: u32) -> Step {
+    let (pc, mode) = (core.hart.pc, core.hart.mode);
+    match core.execute(inst, pc, core.hart.retired) {
+        Ok(flow) => {
+            core.hart.retired += 1;
+            if let Some(exit) = finish(core, flow, pc, inst) {
+                return Step::Exit(exit);
+            }
+            let next = pc.wrapping_add(u64::from(inst.len));
+            if core.hart.pc == next && core.hart.mode == mode {
+                Step::Next
+            } else {
+                Step::Elsewhere
+            }
+        }
+        Err(trap) => {
+            core.take_exception(with_instruction(trap, || raw));
+            Step::Elsewhere
+        }
+    }
+}
+
+/// Executes the block at `hart.pc`, or one instruction where there can be no block.
 #[inline(always)]
 pub(crate) fn run_block(core: &mut Core, cache: &mut BlockCache) -> Option<Exit> {
-    let pc = core.hart.pc;
-    let start = match core.tlb.execute(core.fetch_context, pc) {
-        Some(start) => start,
-        None => match core.locate_code(pc) {
-            Ok((start, true)) => start,
-            Ok((start, false)) => return step(core, start),
-            Err(trap) => {
-                core.take_exception(trap);
-                return None;
-            }
-        },
-    };
+    match fetch(core) {
+        Fetched::Page(start) => run_block_at(core, cache, start),
+        Fetched::Parcel(start) => step(core, start),
+        Fetched::Trapped => None,
+    }
+}
+
+/// As [`run_block`], for the code at `start`, which is that of `hart.pc`.
+#[inline(always)]
+pub(crate) fn run_block_at(
+    core: &mut Core,
+    cache: &mut BlockCache,
+    start: HostAddress,
+) -> Option<Exit> {
     match cache.fetch(start) {
         Some(block) if core.allows(block.instructions.len()) => execute_block(core, block),
         _ => step(core, start),
@@ -121,7 +176,7 @@ fn finish(core: &mut Core, flow: Flow, pc: u64, inst: &Inst) -> Option<Exit> {
 /// Executes the one instruction at `hart.pc`, whose first parcel is at `low`, without a block:
 /// it is illegal, lies on two pages, or on one whose bytes are not all protected alike.
 #[cold]
-fn step(core: &mut Core, low: HostAddress) -> Option<Exit> {
+pub(crate) fn step(core: &mut Core, low: HostAddress) -> Option<Exit> {
     let pc = core.hart.pc;
     // SAFETY: `locate_code` found two bytes of RAM there, at an even address.
     let low = unsafe { u16::load(low) };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use clade_riscv::csr::{self, Effect, envcfg, satp, status};
+use clade_riscv::csr::{self, Effect, envcfg, status};
 use clade_riscv::hart::Mode;
 use clade_riscv::isa::{Class, Inst, Op};
 use clade_riscv::mmu::Access;
@@ -93,7 +93,8 @@ impl Core {
             return Ok(Flow::Next);
         };
         match csr::write(&mut self.hart, number, new).ok_or(ILLEGAL)? {
-            Effect::None => {}
+            // `update_contexts` goes over to the address space.
+            Effect::None | Effect::AddressSpace => {}
             Effect::FlushTlb => self.tlb.flush(),
             Effect::Timer => self.read_clock(),
             Effect::Environment => {
@@ -119,15 +120,11 @@ impl Core {
     /// `sfence.vma` and `sinval.vma`: forgets what the operands name, or more.
     fn fence_translations(&mut self, inst: &Inst) {
         const ASID: u64 = 0xffff;
-        let current = satp::asid(self.hart.csrs.satp);
-        // The TLB holds one address space; a fence for another has nothing to do.
-        if inst.rs2 != 0 && self.x(inst.rs2) & ASID != current {
-            return;
-        }
-        if inst.rs1 == 0 {
-            self.tlb.flush();
-        } else {
-            self.tlb.flush_page(self.x(inst.rs1));
+        let asid = (inst.rs2 != 0).then(|| self.x(inst.rs2) & ASID);
+        match (inst.rs1, asid) {
+            (0, None) => self.tlb.flush(),
+            (0, Some(asid)) => self.tlb.flush_asid(asid),
+            (address, asid) => self.tlb.flush_page(self.x(address), asid),
         }
     }
 

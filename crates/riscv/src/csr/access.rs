@@ -23,6 +23,8 @@ pub enum Effect {
     None,
     /// Cached translations are stale.
     FlushTlb,
+    /// Another address space is the current one; what was cached of others is not stale.
+    AddressSpace,
     /// A timer's comparison has changed.
     Timer,
     /// Both, as `menvcfg` enables features of translation and of timers.
@@ -265,7 +267,7 @@ fn write_satp(csrs: &mut Csrs, value: u64) -> Effect {
             let changed = csrs.satp != value;
             csrs.satp = value;
             if changed {
-                Effect::FlushTlb
+                Effect::AddressSpace
             } else {
                 Effect::None
             }

@@ -1,0 +1,64 @@
+//! What stands in for the translator on hosts that it does not know: nothing.
+
+use std::sync::Arc;
+
+use clade_engine::Exit;
+use clade_riscv::isa::Op;
+
+use crate::core::Core;
+use crate::memory::{GuestMemory, HostAddress};
+use crate::port::Port;
+use crate::tuning::Tuning;
+
+pub(crate) enum Translator {}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Link {}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Code {}
+
+#[allow(dead_code)]
+pub(crate) enum Left {
+    Continue,
+    Budget,
+    Interpret,
+    Unlinked(Link),
+    Exit(Exit),
+}
+
+pub(crate) fn is_translatable(_: Op) -> bool {
+    false
+}
+
+impl Link {
+    pub(crate) fn pc(&self) -> u64 {
+        match *self {}
+    }
+}
+
+impl Translator {
+    pub(crate) fn new(_: &Tuning, _: &GuestMemory, _: &[Arc<Port>]) -> Option<Self> {
+        None
+    }
+
+    pub(crate) fn fence(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn find(&self, _: &Core, _: HostAddress) -> Option<Code> {
+        match *self {}
+    }
+
+    pub(crate) fn link(&self, _: Link, _: Code, _: HostAddress) {
+        match *self {}
+    }
+
+    pub(crate) fn run(&self, _: &mut Core, _: Code) -> Left {
+        match *self {}
+    }
+
+    pub(crate) fn translate(&self, _: &mut Core, _: HostAddress) -> Option<Code> {
+        match *self {}
+    }
+}

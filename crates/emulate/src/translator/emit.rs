@@ -1,0 +1,477 @@
+//! From blocks of guest instructions to host code.
+//!
+//! The hot path of a unit comes first, in the order of the guest's addresses; what is rarely
+//! needed (TLB misses, exits) stands behind it in stubs. Registers are where `layout` says at
+//! every instruction's end, so that any place may be left and come back to.
+
+use clade_riscv::isa::{Class, Inst, Op};
+
+use super::assembler::{
+    Alu, Assembler, CodeOffset, Cond, Label, Mem, Operand, RAX, RCX, RDX, Reg, Scale, Width,
+};
+use super::layout::*;
+use super::thunks::Thunks;
+use super::unit::{self, Block, End, Placed};
+
+/// What the translator's configuration has to do with the code.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) tlb_entries: usize,
+    pub(super) jump_entries: usize,
+}
+
+/// What becomes of a unit.
+pub(super) struct Emitted {
+    pub(super) code: Vec<u8>,
+    /// Offsets in the page that others may jump to, and their code.
+    pub(super) entries: Vec<(u16, CodeOffset)>,
+    /// Where each instruction's code begins, for people.
+    pub(super) instructions: Vec<(Placed, CodeOffset)>,
+}
+
+/// Translates `blocks`, ordered by their offsets, of page `page` for `base` in the code memory. `known` finds the
+/// code of offsets of the same page that other units have translated.
+pub(super) fn emit(
+    blocks: &[Block],
+    (base, page): (CodeOffset, u32),
+    thunks: Thunks,
+    sizes: Sizes,
+    known: &dyn Fn(u16) -> Option<CodeOffset>,
+) -> Emitted {
+    let mut a = Assembler::new(base);
+    let labels = blocks.iter().map(|_| a.label()).collect();
+    let mut emitter = Emitter {
+        a,
+        page,
+        thunks,
+        sizes,
+        blocks,
+        labels,
+        known,
+        stubs: Vec::new(),
+        instructions: Vec::new(),
+        place: Place::new(0, 0),
+        raw: 0,
+        float_checked: false,
+    };
+    for index in 0..blocks.len() {
+        emitter.block(index);
+    }
+    emitter.emit_stubs();
+    let entries = blocks
+        .iter()
+        .zip(&emitter.labels)
+        .filter(|(block, _)| block.entry)
+        .map(|(block, &label)| {
+            let at = emitter.a.position(label).expect("every block was emitted");
+            (block.start, at)
+        })
+        .collect();
+    Emitted {
+        entries,
+        instructions: emitter.instructions,
+        code: emitter.a.finish(),
+    }
+}
+
+/// Code that stands behind the unit.
+enum Stub {
+    /// Executes one instruction by the interpreter.
+    Assist {
+        label: Label,
+        resume: Label,
+        raw: u32,
+        place: Place,
+    },
+    /// Leaves by a thunk that takes a place.
+    Leave {
+        label: Label,
+        place: Place,
+        thunk: CodeOffset,
+    },
+    /// Leaves for code that does not exist yet; the displacement at `site` is patched once it does.
+    Unlinked {
+        label: Label,
+        offset: u16,
+        site: CodeOffset,
+    },
+    /// Jumps to another page.
+    OtherPage { label: Label, target: i64 },
+}
+
+pub(super) struct Emitter<'a> {
+    pub(super) a: Assembler,
+    page: u32,
+    pub(super) thunks: Thunks,
+    pub(super) sizes: Sizes,
+    blocks: &'a [Block],
+    labels: Vec<Label>,
+    known: &'a dyn Fn(u16) -> Option<CodeOffset>,
+    stubs: Vec<Stub>,
+    instructions: Vec<(Placed, CodeOffset)>,
+    /// The instruction that is being translated.
+    place: Place,
+    raw: u32,
+    /// Whether this block has seen that floating-point instructions may run.
+    float_checked: bool,
+}
+
+/// Where a direct jump within the page leads.
+enum Target {
+    Label(Label),
+    Code(CodeOffset),
+    Nowhere,
+}
+
+impl Emitter<'_> {
+    fn block(&mut self, index: usize) {
+        let block = &self.blocks[index];
+        self.a.bind(self.labels[index]);
+        let count = block.instructions.len() as u16;
+        self.float_checked = false;
+        self.a
+            .alu_imm(Width::B64, Alu::Sub, BUDGET, i32::from(count));
+        if block.entry {
+            let label = self.a.label();
+            self.a.jcc(Cond::Sign, label);
+            self.stubs.push(Stub::Leave {
+                label,
+                place: Place::new(block.start, count),
+                thunk: self.thunks.out_of_budget,
+            });
+        }
+        for (before, placed) in (0..).zip(&block.instructions) {
+            self.instructions.push((*placed, self.a.here()));
+            self.place = Place::new(placed.offset, count - before);
+            self.raw = placed.raw;
+            self.instruction(placed, index);
+        }
+        match block.end {
+            End::Jump => {}
+            End::FallThrough => self.go_to(i64::from(block.stop()), Some(index)),
+            End::Interpret => {
+                let place = Place::new(block.stop(), 0);
+                self.leave(place);
+            }
+        }
+    }
+
+    fn leave(&mut self, place: Place) {
+        self.a.mov_imm(RCX, i64::from(place.0));
+        self.a.jmp_to(self.thunks.leave);
+    }
+
+    fn instruction(&mut self, placed: &Placed, block: usize) {
+        let inst = &placed.inst;
+        match inst.op.spec().class {
+            Class::Alu | Class::MulDiv => self.integer(placed),
+            Class::Load => self.load(inst),
+            Class::Store => self.store(inst),
+            Class::Branch => self.branch(placed, block),
+            Class::Jump => self.jump(placed, block),
+            Class::Amo => self.atomic(inst),
+            Class::Float => self.float(inst),
+            Class::Fence => self.order(inst),
+            Class::Hint if inst.op != Op::Pause => {}
+            Class::Csr => {
+                self.assist();
+                self.float_checked = false;
+            }
+            _ => self.assist(),
+        }
+    }
+
+    /// `fence`: only a load after a store needs one on this host (RVWMO on TSO: unprivileged
+    /// spec, appendix A.5).
+    fn order(&mut self, inst: &Inst) {
+        const STORES_BEFORE: i32 = 0b0101 << 4;
+        const LOADS_AFTER: i32 = 0b1010;
+        if inst.imm & STORES_BEFORE != 0 && inst.imm & LOADS_AFTER != 0 {
+            self.a.fence();
+        }
+    }
+
+    /// Has the interpreter execute the current instruction.
+    pub(super) fn assist(&mut self) {
+        self.a.mov_imm(RAX, i64::from(self.raw));
+        self.a.mov_imm(RCX, i64::from(self.place.0));
+        self.a.call_to(self.thunks.interpret);
+    }
+
+    /// Has the interpreter execute the current instruction after a jump to the first label, and
+    /// goes on at the second, which the caller binds behind the instruction.
+    pub(super) fn assist_stub(&mut self) -> (Label, Label) {
+        let (label, resume) = (self.a.label(), self.a.label());
+        self.stubs.push(Stub::Assist {
+            label,
+            resume,
+            raw: self.raw,
+            place: self.place,
+        });
+        (label, resume)
+    }
+
+    /// Sees once in a block that floating-point instructions may run as they are.
+    pub(super) fn check_float(&mut self) {
+        if self.float_checked {
+            return;
+        }
+        self.float_checked = true;
+        let label = self.a.label();
+        self.a.alu_imm(Width::B8, Alu::Cmp, FLOAT_READY, 0);
+        self.a.jcc(Cond::Equal, label);
+        self.stubs.push(Stub::Leave {
+            label,
+            place: self.place,
+            thunk: self.thunks.leave,
+        });
+    }
+
+    // Registers.
+
+    /// Where a register can be read. Not `x0`.
+    pub(super) fn operand(&self, x: u8) -> Operand {
+        debug_assert_ne!(x, 0);
+        pinned(x).map_or_else(|| x_slot(x).into(), Operand::Reg)
+    }
+
+    /// A host register with the value of `x`: its own, or else `scratch`.
+    pub(super) fn read(&mut self, x: u8, scratch: Reg) -> Reg {
+        if let Some(reg) = pinned(x) {
+            return reg;
+        }
+        self.copy(x, scratch);
+        scratch
+    }
+
+    /// Puts the value of `x` into `to`.
+    pub(super) fn copy(&mut self, x: u8, to: Reg) {
+        if x == 0 {
+            self.a.mov_imm(to, 0);
+        } else {
+            let from = self.operand(x);
+            self.a.mov(to, from);
+        }
+    }
+
+    /// The host register in which to compute a new value of `x`; then call [`Emitter::write`].
+    pub(super) fn target(&self, x: u8, scratch: Reg) -> Reg {
+        pinned(x).unwrap_or(scratch)
+    }
+
+    /// Makes `from` the value of `x`.
+    pub(super) fn write(&mut self, x: u8, from: Reg) {
+        match pinned(x) {
+            _ if x == 0 => {}
+            Some(reg) => self.a.mov(reg, from),
+            None => self.a.store(Width::B64, x_slot(x), from),
+        }
+    }
+
+    // Control flow.
+
+    fn find(&self, offset: u16) -> Target {
+        let own = self
+            .blocks
+            .binary_search_by_key(&offset, |block| block.start);
+        match own {
+            Ok(index) => Target::Label(self.labels[index]),
+            Err(_) => (self.known)(offset).map_or(Target::Nowhere, Target::Code),
+        }
+    }
+
+    /// Goes on at `offset` relative to the page. Nothing where that follows block `behind` anyway.
+    fn go_to(&mut self, offset: i64, behind: Option<usize>) {
+        let Some(offset) = unit::in_page(offset) else {
+            return self.other_page(offset);
+        };
+        let next = behind.and_then(|index| self.blocks.get(index + 1));
+        if next.is_some_and(|next| next.start == offset) {
+            return;
+        }
+        match self.find(offset) {
+            Target::Label(label) => self.a.jmp(label),
+            Target::Code(code) => self.a.jmp_to(code),
+            Target::Nowhere => {
+                self.a.align4(1);
+                let label = self.unlinked(offset, 1);
+                self.a.jmp(label);
+            }
+        }
+    }
+
+    /// As [`Emitter::go_to`], if the condition holds.
+    fn go_to_if(&mut self, cond: Cond, offset: i64) {
+        let Some(offset) = unit::in_page(offset) else {
+            let label = self.a.label();
+            self.a.jcc(cond, label);
+            return self.stubs.push(Stub::OtherPage {
+                label,
+                target: offset,
+            });
+        };
+        match self.find(offset) {
+            Target::Label(label) => self.a.jcc(cond, label),
+            Target::Code(code) => self.a.jcc_to(cond, code),
+            Target::Nowhere => {
+                self.a.align4(2);
+                let label = self.unlinked(offset, 2);
+                self.a.jcc(cond, label);
+            }
+        }
+    }
+
+    /// The stub for a jump of which `opcode` bytes come before the displacement.
+    fn unlinked(&mut self, offset: u16, opcode: u32) -> Label {
+        let label = self.a.label();
+        let site = self.a.here() + opcode;
+        self.stubs.push(Stub::Unlinked {
+            label,
+            offset,
+            site,
+        });
+        label
+    }
+
+    /// Goes to an address relative to the page, in another one.
+    fn other_page(&mut self, target: i64) {
+        self.a.mov(RAX, PC_PAGE);
+        self.add_offset(RAX, target);
+        self.jump_to_rax();
+    }
+
+    fn add_offset(&mut self, reg: Reg, offset: i64) {
+        let offset = i32::try_from(offset).expect("direct jumps reach less than 2 GiB");
+        if offset != 0 {
+            self.a.alu_imm(Width::B64, Alu::Add, reg, offset);
+        }
+    }
+
+    /// Goes to the virtual address in `rax`, by the hart's cache of jumps. An odd address is never
+    /// found in there.
+    fn jump_to_rax(&mut self) {
+        let mask = (self.sizes.jump_entries as i32 - 1) << 1;
+        let entry = |disp| Mem::indexed(RDX, RCX, Scale::Eight, disp);
+        self.a.mov(RDX, JUMPS);
+        self.a.mov32(RCX, RAX);
+        self.a.alu_imm(Width::B32, Alu::And, RCX, mask);
+        self.a.alu(Alu::Cmp, RAX, entry(0));
+        self.a.jcc_to(Cond::NotEqual, self.thunks.dispatch);
+        self.a.alu_imm(Width::B64, Alu::And, RAX, -4096);
+        self.a.store(Width::B64, PC_PAGE, RAX);
+        self.a.jmp_indirect(entry(8));
+    }
+
+    fn branch(&mut self, placed: &Placed, block: usize) {
+        let Inst { op, rs1, rs2, .. } = placed.inst;
+        let cond = match op {
+            Op::Beq => Cond::Equal,
+            Op::Bne => Cond::NotEqual,
+            Op::Blt => Cond::Less,
+            Op::Bge => Cond::GreaterEqual,
+            Op::Bltu => Cond::Below,
+            Op::Bgeu => Cond::AboveEqual,
+            other => unreachable!("{other:?} is not a branch"),
+        };
+        self.compare(rs1, rs2);
+        self.go_to_if(cond, unit::target(placed));
+        self.go_to(i64::from(placed.end()), Some(block));
+    }
+
+    /// Sets the flags by two registers.
+    pub(super) fn compare(&mut self, rs1: u8, rs2: u8) {
+        match (pinned(rs1), rs2) {
+            (Some(a), 0) => self.a.test(a, a),
+            (None, 0) if rs1 != 0 => self.a.alu_imm(Width::B64, Alu::Cmp, x_slot(rs1), 0),
+            (_, 0) => self.a.alu(Alu::Cmp, RAX, RAX),
+            _ => {
+                let a = self.read(rs1, RAX);
+                let b = self.operand(rs2);
+                self.a.alu(Alu::Cmp, a, b);
+            }
+        }
+    }
+
+    fn jump(&mut self, placed: &Placed, block: usize) {
+        let Inst {
+            op, rd, rs1, imm, ..
+        } = placed.inst;
+        if op == Op::Jal {
+            self.link(rd, placed);
+            return self.go_to(unit::target(placed), Some(block));
+        }
+        // `rd` may be `rs1`.
+        self.copy(rs1, RAX);
+        self.add_offset(RAX, i64::from(imm));
+        self.link(rd, placed);
+        self.jump_to_rax();
+    }
+
+    /// Puts the address behind an instruction into `rd`. Leaves `rax` alone.
+    fn link(&mut self, rd: u8, placed: &Placed) {
+        if rd == 0 {
+            return;
+        }
+        let to = self.target(rd, RCX);
+        self.a.mov(to, PC_PAGE);
+        self.add_offset(to, i64::from(placed.end()));
+        self.write(rd, to);
+    }
+
+    /// `auipc`: an address relative to the page.
+    pub(super) fn page_relative(&mut self, rd: u8, offset: i64) {
+        let to = self.target(rd, RAX);
+        self.a.mov(to, PC_PAGE);
+        match i32::try_from(offset) {
+            Ok(offset) => self.a.alu_imm(Width::B64, Alu::Add, to, offset),
+            Err(_) => {
+                self.a.mov_imm(RCX, offset);
+                self.a.alu(Alu::Add, to, RCX);
+            }
+        }
+        self.write(rd, to);
+    }
+
+    fn emit_stubs(&mut self) {
+        for stub in std::mem::take(&mut self.stubs) {
+            match stub {
+                Stub::Assist {
+                    label,
+                    resume,
+                    raw,
+                    place,
+                } => {
+                    self.a.bind(label);
+                    self.raw = raw;
+                    self.place = place;
+                    self.assist();
+                    self.a.jmp(resume);
+                }
+                Stub::Leave {
+                    label,
+                    place,
+                    thunk,
+                } => {
+                    self.a.bind(label);
+                    self.a.mov_imm(RCX, i64::from(place.0));
+                    self.a.jmp_to(thunk);
+                }
+                Stub::Unlinked {
+                    label,
+                    offset,
+                    site,
+                } => {
+                    self.a.bind(label);
+                    self.a.mov_imm(RCX, i64::from(Place::new(offset, 0).0));
+                    self.a.call_to(self.thunks.unlinked);
+                    self.a.dword(site);
+                    self.a.dword(self.page);
+                }
+                Stub::OtherPage { label, target } => {
+                    self.a.bind(label);
+                    self.other_page(target);
+                }
+            }
+        }
+    }
+}

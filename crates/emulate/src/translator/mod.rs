@@ -1,0 +1,318 @@
+//! The translator: guest code into the host's own, for x86-64.
+//!
+//! [`unit`] finds what to translate, [`emit`] translates it, [`pages`] remembers it, [`thunks`] and
+//! [`runtime`] are the ways between generated code and Rust. Code is keyed by physical address and
+//! knows virtual ones only relative to its page, so all harts and address spaces share it.
+//!
+//! Jumps within a page are direct. Jumps to other pages and indirect ones go by the hart's cache of
+//! jumps, which belongs to the address space as the TLB does: whatever changes the meaning of
+//! virtual addresses, or the code, empties it.
+
+mod assembler;
+mod code_memory;
+mod emit;
+mod emit_float;
+mod emit_integer;
+mod emit_memory;
+mod layout;
+mod pages;
+mod runtime;
+mod thunks;
+mod unit;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use assembler::CodeOffset;
+use clade_engine::{Exit, PAGE_SIZE};
+use clade_riscv::isa::Op;
+use code_memory::{CodeMemory, CodeWriter};
+use emit::Sizes;
+use pages::{Known, Pages, read_page};
+use thunks::{Reason, Thunks};
+
+use crate::core::Core;
+use crate::memory::{GuestMemory, HostAddress};
+use crate::port::{Port, request};
+use crate::tuning::Tuning;
+
+/// Parts of the code memory, of which the oldest is given up as a whole.
+const SEGMENTS: u32 = 8;
+/// What the smallest code memory has.
+const MIN_SEGMENT: usize = 128 << 10;
+/// More than any unit needs.
+const MAX_UNIT_BYTES: usize = 64 << 10;
+
+/// Translates the code of one machine, for all its harts.
+pub(crate) struct Translator {
+    cache: Mutex<Cache>,
+    memory: Arc<CodeMemory>,
+    thunks: Thunks,
+    sizes: Sizes,
+    ports: Vec<Arc<Port>>,
+    /// Counts the `fence.i` of all harts.
+    fences: AtomicU64,
+}
+
+struct Cache {
+    writer: CodeWriter,
+    pages: Pages,
+    segments: Segments,
+}
+
+/// The code memory's parts, filled in turn.
+struct Segments {
+    /// Where the first one begins.
+    start: usize,
+    size: usize,
+    /// The one that is being filled, and how far.
+    current: u32,
+    used: usize,
+    /// Whether the one after it was emptied already.
+    next_retired: bool,
+}
+
+/// How a run of generated code ended, for [`crate::executor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// `hart.pc` is where to go on.
+    Continue,
+    /// There is no budget for the next block.
+    Budget,
+    /// The instruction at `hart.pc` is for the interpreter.
+    Interpret,
+    /// `hart.pc` is to be translated, and the link given to it.
+    Unlinked(Link),
+    /// `run` must return.
+    Exit(Exit),
+}
+
+/// A jump that waits for its target's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The virtual address that it leads to.
+    pc: u64,
+    site: CodeOffset,
+    /// The page that it stands in, as [`page_id`] has it.
+    page: u32,
+}
+
+impl Link {
+    pub(crate) fn pc(&self) -> u64 {
+        self.pc
+    }
+}
+
+/// Whether a unit may begin with this operation.
+pub(crate) fn is_translatable(op: Op) -> bool {
+    !unit::must_interpret(op)
+}
+
+/// Code that a hart may enter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code(CodeOffset);
+
+impl Translator {
+    /// A translator, or `None` where the host lacks something.
+    pub(crate) fn new(tuning: &Tuning, guest: &GuestMemory, ports: &[Arc<Port>]) -> Option<Self> {
+        let supported = is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("sse4.1")
+            && is_x86_feature_detected!("fma");
+        if !supported {
+            return None;
+        }
+        let page = PAGE_SIZE as usize;
+        let segment = (tuning.code_bytes / SEGMENTS as usize)
+            .clamp(MIN_SEGMENT, 128 << 20)
+            .next_multiple_of(page);
+        let (memory, mut writer) = CodeMemory::new(page + SEGMENTS as usize * segment).ok()?;
+        let (thunks, code) = thunks::assemble();
+        assert!(code.len() <= page);
+        writer.write(0, &code);
+        Some(Self {
+            cache: Mutex::new(Cache {
+                writer,
+                pages: Pages::new(guest),
+                segments: Segments {
+                    start: page,
+                    size: segment,
+                    current: 0,
+                    used: 0,
+                    next_retired: true,
+                },
+            }),
+            memory,
+            thunks,
+            sizes: Sizes {
+                tlb_entries: tuning.tlb_entries,
+                jump_entries: tuning.jump_entries,
+            },
+            ports: ports.to_vec(),
+            fences: AtomicU64::new(0),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn address(&self, code: CodeOffset) -> usize {
+        self.memory.address(code)
+    }
+
+    /// A hart executes `fence.i`: returns its number, from which on the hart sees all code anew.
+    pub(crate) fn fence(&self) -> u64 {
+        self.fences.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The code for the instruction at `at`, for a hart whose last fence was `fence`.
+    fn lookup(&self, at: HostAddress, fence: u64) -> Option<CodeOffset> {
+        let now = self.fences.load(Ordering::SeqCst);
+        match self.lock().pages.get(at, fence, now) {
+            Known::Page(page) => page.find(offset_in_page(at)),
+            Known::No => None,
+        }
+    }
+
+    /// As [`Translator::lookup`], for the executor.
+    pub(crate) fn find(&self, core: &Core, at: HostAddress) -> Option<Code> {
+        self.lookup(at, core.jit.fence).map(Code)
+    }
+
+    /// Lets a jump lead straight to `to` from now on, which is the code of the instruction at `at`.
+    /// Only within one physical page: what the hart found at the jump's virtual address may be
+    /// another one by now.
+    pub(crate) fn link(&self, link: Link, to: Code, at: HostAddress) {
+        if link.page == page_id(at) {
+            self.memory
+                .patch(link.site, to.0.wrapping_sub(link.site + 4));
+        }
+    }
+
+    /// Runs `code`, which is that of `hart.pc`.
+    pub(crate) fn run(&self, core: &mut Core, code: Code) -> Left {
+        let address = self.address(code.0);
+        core.tlb
+            .insert_jump(core.fetch_context, core.hart.pc, address);
+        core.jit.stats.entries += 1;
+        let reason = runtime::enter(self, core, code.0);
+        let stats = &mut core.jit.stats;
+        match reason {
+            Reason::Continue => {
+                stats.exits_other += 1;
+                core.jit.exit.take().map_or(Left::Continue, Left::Exit)
+            }
+            Reason::Budget => {
+                stats.exits_budget += 1;
+                Left::Budget
+            }
+            Reason::Interpret => {
+                stats.exits_system += 1;
+                Left::Interpret
+            }
+            Reason::Unlinked => {
+                stats.exits_unlinked += 1;
+                Left::Unlinked(Link {
+                    pc: core.hart.pc,
+                    site: core.jit.link_site,
+                    page: core.jit.link_page,
+                })
+            }
+        }
+    }
+
+    /// Translates the code at `at`. `None` when its first instruction is for the interpreter, or
+    /// there is no room at the moment.
+    pub(crate) fn translate(&self, core: &mut Core, at: HostAddress) -> Option<Code> {
+        let now = self.fences.load(Ordering::SeqCst);
+        let mut cache = self.lock();
+        let cache = &mut *cache;
+        let source = read_page(at);
+        let parcels = parcels(&source);
+        let entry = offset_in_page(at);
+        let room = cache.segments.reserve(&mut cache.pages, self, core)?;
+        let page = cache.pages.claim(at, &source, now)?;
+        if let Some(code) = page.find(entry) {
+            return Some(Code(code));
+        }
+        let blocks = unit::discover(&parcels, entry, &|offset| page.find(offset).is_some());
+        if blocks.is_empty() {
+            return None;
+        }
+        let emitted = emit::emit(
+            &blocks,
+            (room, page_id(at)),
+            self.thunks,
+            self.sizes,
+            &|offset| page.find(offset),
+        );
+        assert!(emitted.code.len() <= MAX_UNIT_BYTES);
+        cache.writer.write(room, &emitted.code);
+        let covered = blocks
+            .iter()
+            .flat_map(|block| &block.instructions)
+            .flat_map(|placed| (placed.offset..placed.end()).step_by(2));
+        page.add(&emitted.entries, covered, cache.segments.current);
+        cache.segments.used += emitted.code.len().next_multiple_of(16);
+        let stats = &mut core.jit.stats;
+        stats.translations += 1;
+        stats.translated_instructions += emitted.instructions.len() as u64;
+        stats.translated_bytes += emitted.code.len() as u64;
+        page.find(entry).map(Code)
+    }
+
+    /// Whether no hart can be in code, or find code, that it saw before its last request.
+    fn all_forgot(&self) -> bool {
+        self.ports
+            .iter()
+            .all(|port| !port.is_pending(request::FORGET_CODE))
+    }
+}
+
+impl Segments {
+    /// Where the next unit goes. Gives up the oldest segment in good time: harts forget it at
+    /// their next look at their requests, and only then it is written to again.
+    fn reserve(
+        &mut self,
+        pages: &mut Pages,
+        translator: &Translator,
+        core: &mut Core,
+    ) -> Option<CodeOffset> {
+        let next = (self.current + 1) % SEGMENTS;
+        if !self.next_retired && self.used >= self.size / 2 {
+            pages.forget_segment(next);
+            self.next_retired = true;
+            core.jit.stats.evictions += 1;
+            for port in &translator.ports {
+                port.request(request::FORGET_CODE);
+            }
+        }
+        if self.size - self.used < MAX_UNIT_BYTES {
+            if !translator.all_forgot() {
+                return None;
+            }
+            self.current = next;
+            self.used = 0;
+            self.next_retired = false;
+        }
+        Some((self.start + self.current as usize * self.size + self.used) as CodeOffset)
+    }
+}
+
+/// A number for the page of `at` that no other page of the guest has: its memory lies closer
+/// together than 2^32 pages.
+fn page_id(at: HostAddress) -> u32 {
+    (at.0 / PAGE_SIZE as usize) as u32
+}
+
+fn offset_in_page(at: HostAddress) -> u16 {
+    (at.0 % PAGE_SIZE as usize) as u16
+}
+
+/// A page as 16-bit parcels.
+fn parcels(page: &[u64; PAGE_SIZE as usize / 8]) -> [u16; PAGE_SIZE as usize / 2] {
+    std::array::from_fn(|index| (page[index / 4] >> (index % 4 * 16)) as u16)
+}

@@ -1,0 +1,136 @@
+//! What generated code calls, and what calls it.
+
+use clade_riscv::csr::status;
+use clade_riscv::isa;
+
+use super::Translator;
+use super::assembler::CodeOffset;
+use super::layout::Place;
+use super::thunks::Reason;
+use crate::core::Core;
+use crate::interpreter::{self, Step};
+
+/// Bits 0 to 5 of MXCSR are the accrued exceptions; this gives them as `fflags` has them. The
+/// host's denormal-operand exception (bit 1) has no counterpart.
+const FFLAGS_OF_MXCSR: [u8; 64] = {
+    const MAP: [(u32, u8); 5] = [(0, 16), (2, 8), (3, 4), (4, 2), (5, 1)];
+    let mut table = [0; 64];
+    let mut bits = 0;
+    while bits < 64 {
+        let mut pair = 0;
+        while pair < MAP.len() {
+            if bits >> MAP[pair].0 & 1 != 0 {
+                table[bits] |= MAP[pair].1;
+            }
+            pair += 1;
+        }
+        bits += 1;
+    }
+    table
+};
+
+/// The inverse, by the five bits of `fflags`.
+const MXCSR_OF_FFLAGS: [u8; 32] = {
+    let mut table = [0; 32];
+    let mut bits = 0;
+    while bits < 64 {
+        if bits & 2 == 0 {
+            table[FFLAGS_OF_MXCSR[bits] as usize] = bits as u8;
+        }
+        bits += 1;
+    }
+    table
+};
+
+/// All exceptions masked, no flags, round to nearest, denormals as they are.
+const MXCSR_DEFAULT: u32 = 0x1f80;
+/// MXCSR's rounding control by `frm`: nearest, to zero, down, up.
+const ROUNDING: [u32; 4] = [0, 3 << 13, 1 << 13, 2 << 13];
+
+impl Core {
+    /// Prepares what generated code has of the floating-point state.
+    fn export_float(&mut self) {
+        let csrs = &self.hart.csrs;
+        let rounding = ROUNDING.get(usize::from(csrs.frm));
+        let dirty = csrs.mstatus & status::FS == status::FS;
+        self.jit.float_ready = u8::from(dirty && rounding.is_some());
+        self.jit.guest_mxcsr = MXCSR_DEFAULT
+            | rounding.copied().unwrap_or(0)
+            | u32::from(MXCSR_OF_FFLAGS[usize::from(csrs.fflags & 31)]);
+    }
+
+    /// Takes over what generated code did to it.
+    fn import_float(&mut self) {
+        self.hart.csrs.fflags = FFLAGS_OF_MXCSR[self.jit.guest_mxcsr as usize & 63];
+    }
+}
+
+/// Runs generated code at `code`, which was translated from `hart.pc`.
+pub(super) fn enter(translator: &Translator, core: &mut Core, code: CodeOffset) -> Reason {
+    core.jit.limit = core.horizon();
+    core.jit.budget = core.jit.limit.wrapping_sub(core.hart.retired) as i64;
+    core.jit.pc_page = core.hart.pc & !0xfff;
+    core.export_float();
+    let enter = translator.address(translator.thunks.enter);
+    // SAFETY: the thunk of this signature, in executable memory that `translator` keeps alive.
+    let enter: extern "sysv64" fn(*mut Core, usize) -> u32 = unsafe { std::mem::transmute(enter) };
+    let reason = Reason::from_bits(enter(core, translator.address(code)));
+    core.import_float();
+    core.hart.retired = core.jit.limit.wrapping_sub(core.jit.budget as u64);
+    reason
+}
+
+/// Executes the instruction `raw` at `place`. 0 when generated code may go on behind it, else the
+/// [`Reason`] to return.
+pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place) -> u32 {
+    // SAFETY: `enter` was given a `&mut Core` and does not use it before generated code returns.
+    let core = unsafe { &mut *core };
+    core.import_float();
+    core.jit.stats.assisted += 1;
+    let before = core.jit.limit.wrapping_sub(core.jit.budget as u64);
+    core.hart.retired = before.wrapping_sub(place.unretired());
+    core.hart.pc = core.jit.pc_page.wrapping_add(place.offset());
+    let Some(inst) = isa::decode(raw) else {
+        // It was decoded when it was translated.
+        return Reason::Interpret as u32;
+    };
+    let changes = core.tlb.changes();
+    let step = interpreter::execute_one(core, &inst, raw);
+    core.export_float();
+    // A horizon that has moved needs another budget, attention wants to be looked at now, and the
+    // page that is executed may not be mapped any more.
+    let undisturbed =
+        core.horizon() == core.jit.limit && !core.port.attention() && core.tlb.changes() == changes;
+    if step == Step::Next && undisturbed {
+        return 0;
+    }
+    if let Step::Exit(exit) = step {
+        core.jit.exit = Some(exit);
+    }
+    core.jit.budget = core.jit.limit.wrapping_sub(core.hart.retired) as i64;
+    Reason::Continue as u32
+}
+
+/// The address of the code for virtual address `pc`, now that no cache knew it; 0 to leave with
+/// `hart.pc` there.
+pub(super) extern "sysv64" fn dispatch(core: *mut Core, pc: u64) -> usize {
+    // SAFETY: as in `interpret`.
+    let core = unsafe { &mut *core };
+    let pc = pc & !1;
+    core.hart.pc = pc;
+    core.jit.stats.jump_misses += 1;
+    let Some(at) = core.tlb.execute(core.fetch_member, pc) else {
+        return 0;
+    };
+    let shared = core.shared.clone();
+    let Some(translator) = &shared.translator else {
+        return 0;
+    };
+    let Some(code) = translator.lookup(at, core.jit.fence) else {
+        return 0;
+    };
+    let address = translator.address(code);
+    core.tlb.insert_jump(core.fetch_context, pc, address);
+    core.jit.pc_page = pc & !0xfff;
+    address
+}
