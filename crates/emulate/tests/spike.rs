@@ -9,10 +9,9 @@
 mod oracle;
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use clade_riscv::isa::{COMPRESSED, Op, decode};
+use oracle::campaign::{self, say, variable};
 use oracle::clade::Stepping;
 use oracle::recorded::{self, Recorded};
 use oracle::spike::Spike;
@@ -103,19 +102,6 @@ fn mnemonic(raw: u32) -> &'static str {
     }
 }
 
-fn variable(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    let digits = text.trim_start_matches("0x");
-    let radix = if digits == text { 10 } else { 16 };
-    let number = u64::from_str_radix(digits, radix);
-    Some(number.unwrap_or_else(|_| panic!("{name} is {text}, which is not a number")))
-}
-
-/// Says something past the test harness, which keeps the output of tests that pass.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 fn compare_with_spike(kind: &Kind) {
     let spike = match Spike::find() {
         Ok(spike) => spike,
@@ -128,57 +114,19 @@ fn compare_with_spike(kind: &Kind) {
             return;
         }
     };
-    let first = variable("CLADE_ORACLE_SEED");
-    let programs = variable("CLADE_ORACLE_PROGRAMS").unwrap_or(if first.is_some() {
-        1
-    } else {
-        kind.programs
-    });
-    let first = first.unwrap_or(FIRST_SEED);
+    let seeds = campaign::seeds("CLADE_ORACLE", FIRST_SEED, kind.programs);
     say(&format!(
-        "{programs} programs of random {} against Spike, from CLADE_ORACLE_SEED={first} on",
-        kind.name
+        "{} programs of random {} against Spike, from CLADE_ORACLE_SEED={} on",
+        seeds.end - seeds.start,
+        kind.name,
+        seeds.start
     ));
-    let failures = in_parallel(first..first + programs, |seed| check(spike, kind, seed));
-    if let Some(report) = failures.first() {
-        let seeds: Vec<&str> = failures.iter().filter_map(|f| f.lines().next()).collect();
-        panic!(
-            "{} of {programs} programs differ:\n{}\n\nOne is {report}",
-            failures.len(),
-            seeds.join("\n")
-        );
-    }
+    campaign::run(seeds, |seed| check(spike, kind, seed));
 }
 
 fn check(spike: &Spike, kind: &Kind, seed: u64) -> Result<(), String> {
     compare::check(spike, &(kind.program)(seed))
         .map_err(|report| format!("CLADE_ORACLE_SEED={seed} ({}):\n{report}", kind.name))
-}
-
-/// Does `work` for all of `seeds` on all of the host's processors; the errors, in no order.
-fn in_parallel(
-    seeds: std::ops::Range<u64>,
-    work: impl Fn(u64) -> Result<(), String> + Sync,
-) -> Vec<String> {
-    let next = AtomicU64::new(seeds.start);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let worker = || {
-        let mut failures = Vec::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return failures;
-            }
-            failures.extend(work(seed).err());
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
-        results
-            .flat_map(|failures| failures.expect("a worker panicked"))
-            .collect()
-    })
 }
 
 fn compare_with_record(kind: &Kind) {

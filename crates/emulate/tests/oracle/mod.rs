@@ -6,6 +6,7 @@
 //! [`deliberate`] lists.
 
 pub(crate) mod assembler;
+pub(crate) mod campaign;
 pub(crate) mod clade;
 pub(crate) mod compare;
 pub(crate) mod deliberate;
