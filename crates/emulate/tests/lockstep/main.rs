@@ -9,10 +9,16 @@
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod machine;
 mod pair;
+mod program;
 mod report;
 mod tuning;
+
+use std::collections::BTreeSet;
 
 use clade_riscv::isa::Op;
 
@@ -41,7 +47,7 @@ fn random_instructions() {
     check(&Kind {
         name: "instructions",
         program: instructions::program,
-        programs: 150,
+        programs: 200,
         length: 50_000,
     });
 }
@@ -51,7 +57,17 @@ fn random_probes_of_privilege() {
     check(&Kind {
         name: "privileged",
         program: privileged::program,
-        programs: 60,
+        programs: 100,
+        length: 50_000,
+    });
+}
+
+#[test]
+fn wandering_programs() {
+    check(&Kind {
+        name: "wandering",
+        program: program::program,
+        programs: 300,
         length: 50_000,
     });
 }
@@ -131,4 +147,33 @@ fn differences_are_found_and_told() {
     assert!(registers.contains("Machine: addi"), "{registers}");
     let memory = report(image(3, 0x55)).unwrap_err();
     assert!(memory.contains("should be 0x00, and is 0x55"), "{memory}");
+}
+
+/// What programs do not reach they do not test.
+#[test]
+fn wandering_programs_get_around() {
+    const PROGRAMS: u64 = 20;
+    const INTERRUPT: u64 = 1 << 63;
+    let (mut traps, mut modes) = (BTreeSet::new(), BTreeSet::new());
+    let mut places = 0;
+    for seed in 0..PROGRAMS {
+        let mut machine = Machine::new(&program::program(seed), tuning::stepped());
+        let mut reached = BTreeSet::new();
+        for step in 0..50_000 {
+            machine.pass(if step % 64 == 0 { 100 } else { 0 });
+            let hart = machine.hart();
+            reached.insert(hart.pc);
+            modes.insert(hart.mode);
+            traps.extend([hart.csrs.mcause, hart.csrs.scause]);
+            machine.step();
+        }
+        places += reached.len();
+    }
+    assert!(places > 3000 * PROGRAMS as usize, "{places} instructions");
+    assert_eq!(modes.len(), 3);
+    let exceptions = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15];
+    let interrupts = [INTERRUPT | 1, INTERRUPT | 5];
+    for cause in exceptions.into_iter().chain(interrupts) {
+        assert!(traps.contains(&cause), "no trap has cause {cause:#x}");
+    }
 }

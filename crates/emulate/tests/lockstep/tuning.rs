@@ -27,3 +27,13 @@ pub(crate) fn reference(subject: &Tuning) -> Tuning {
         ..Tuning::default()
     }
 }
+
+/// An interpreter that looks at the clock often.
+pub(crate) fn stepped() -> Tuning {
+    Tuning {
+        tier: Tier::Interpreter,
+        poll_interval: 7,
+        exact_polls: true,
+        ..Tuning::default()
+    }
+}

@@ -5,7 +5,7 @@
 //! from the block cache and meets other values.
 
 mod compressed;
-mod operands;
+pub(crate) mod operands;
 
 use clade_riscv::csr::address::*;
 use clade_riscv::csr::status;

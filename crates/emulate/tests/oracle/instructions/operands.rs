@@ -82,7 +82,7 @@ impl Generator {
 }
 
 /// A value that is likely to be a special case of something.
-pub(super) fn special(random: &mut Random) -> u64 {
+pub(crate) fn special(random: &mut Random) -> u64 {
     const DOUBLES: [u64; 24] = [
         0,
         0x3ff0_0000_0000_0000,
