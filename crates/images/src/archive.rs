@@ -52,6 +52,15 @@ impl Setup {
         self.cache.join("suites").join(suite)
     }
 
+    /// Where a suite's index and records for one architecture are kept.
+    pub(crate) fn index_folder(&self, suite: &str, architecture: Architecture) -> PathBuf {
+        let folder = self.suite_folder(suite);
+        match architecture {
+            Architecture::Riscv64 => folder,
+            Architecture::Amd64 => folder.join(architecture.name()),
+        }
+    }
+
     /// Waits until no other process works on `what`.
     pub(crate) fn lock(&self, what: &str, progress: &dyn Progress) -> Result<Lock, Error> {
         let path = self.cache.join("locks").join(what);
@@ -59,6 +68,26 @@ impl Setup {
             progress.message(&format!("another clade is fetching {what}; waiting for it"));
         })?;
         Ok(lock)
+    }
+}
+
+/// For which machines a package is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Architecture {
+    /// RISC-V, 64-bit: what Clade's guests are.
+    #[default]
+    Riscv64,
+    /// x86-64.
+    Amd64,
+}
+
+impl Architecture {
+    /// As Debian calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Riscv64 => "riscv64",
+            Self::Amd64 => "amd64",
+        }
     }
 }
 
@@ -81,6 +110,7 @@ pub(crate) struct Archive<'a> {
     setup: &'a Setup,
     progress: &'a dyn Progress,
     suite: &'a str,
+    architecture: Architecture,
     url: String,
     http: Http,
     release: Release,
@@ -88,12 +118,14 @@ pub(crate) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    /// Fetches and checks the suite's Release file and its package index for riscv64. Where the
-    /// mirror cannot be reached, those fetched before are used, and checked again.
+    /// Fetches and checks the suite's Release file and its package index for one
+    /// architecture. Where the mirror cannot be reached, those fetched before are used, and checked
+    /// again.
     pub(crate) fn open(
         setup: &'a Setup,
         mirror: Option<&str>,
         suite: &'a str,
+        architecture: Architecture,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         check_suite(suite)?;
@@ -106,12 +138,14 @@ impl<'a> Archive<'a> {
             setup,
             progress,
             suite,
+            architecture,
             url,
             http,
             release,
             index: String::new(),
         };
-        archive.index = archive.fetch_index("main/binary-riscv64/Packages.xz")?;
+        archive.index =
+            archive.fetch_index(&format!("main/binary-{}/Packages.xz", architecture.name()))?;
         Ok(archive)
     }
 
@@ -137,7 +171,8 @@ impl<'a> Archive<'a> {
         if !is_plain_path(&filename) {
             return Err(malformed(format!("{filename:?} is not a file name")));
         }
-        let depends = paragraph.field("Depends").unwrap_or_default();
+        let depends = ["Pre-Depends", "Depends"].map(|name| paragraph.field(name));
+        let depends = depends.iter().flatten();
         Ok(PackageRecord {
             name: name.to_owned(),
             version: field("Version")?,
@@ -148,7 +183,10 @@ impl<'a> Archive<'a> {
             sha256: field("SHA256")?
                 .parse()
                 .map_err(|error| malformed(format!("{error}")))?,
-            depends: dependency_names(&depends).map(str::to_owned).collect(),
+            depends: depends
+                .flat_map(|field| dependency_names(field))
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -172,12 +210,13 @@ impl<'a> Archive<'a> {
         let no_such = || Error::Release {
             url: format!("{}/dists/{}/InRelease", self.url, self.suite),
             reason: format!(
-                "the suite {} has no packages for riscv64; trixie (Debian 13) and later suites do",
-                self.suite
+                "the suite {} has no packages for {}; trixie (Debian 13) and later suites do",
+                self.suite,
+                self.architecture.name()
             ),
         };
         let expected = self.release.file(path).ok_or_else(no_such)?;
-        let folder = self.setup.suite_folder(self.suite);
+        let folder = self.setup.index_folder(self.suite, self.architecture);
         let cached = folder.join("Packages.xz");
         clade_store::create_folder(&folder)?;
         let _lock = self.setup.lock(self.suite, self.progress)?;
@@ -253,132 +292,7 @@ fn check_release(setup: &Setup, url: &str, suite: &str, message: &[u8]) -> Resul
     })
 }
 
-/// A Debian package in the cache, fetched and checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version, as Debian writes it.
-    pub version: String,
-    /// The `.deb` file.
-    pub path: PathBuf,
-}
-
-impl Package {
-    /// The package's files, folders and links, in order.
-    ///
-    /// # Errors
-    /// The package cannot be read.
-    pub fn entries(&self) -> Result<Vec<deb::Entry>, Error> {
-        let mut entries = Vec::new();
-        self.visit(|entry, _| {
-            entries.push(entry.clone());
-            Ok(())
-        })?;
-        Ok(entries)
-    }
-
-    /// The content of one file, by its path from the root of the file system (`usr/bin/busybox`).
-    /// Links are not followed.
-    ///
-    /// # Errors
-    /// The package cannot be read, or has no such regular file.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let path = path.trim_start_matches('/');
-        let mut found = None;
-        self.visit(|entry, content| {
-            if entry.path == path && entry.kind == deb::Kind::File {
-                let mut bytes = Vec::new();
-                content.read_to_end(&mut bytes)?;
-                found = Some(bytes);
-            }
-            Ok(())
-        })?;
-        found.ok_or_else(|| Error::NoFile {
-            package: self.name.clone(),
-            path: path.to_owned(),
-        })
-    }
-
-    pub(crate) fn visit(
-        &self,
-        visit: impl FnMut(&deb::Entry, &mut dyn Read) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
-        deb::visit_file(&self.path, visit)
-            .map_err(|error| Error::malformed(format!("the package {}", self.name), error))
-    }
-}
-
-/// Finds packages of a suite and brings them into the cache. What was found before is used without
-/// asking the mirror, unless `refresh` is set.
-pub(crate) fn fetch_packages(
-    setup: &Setup,
-    names: &[&str],
-    source: &Source,
-    progress: &dyn Progress,
-) -> Result<Vec<Package>, Error> {
-    let suite = source.suite.as_deref().unwrap_or(DEFAULT_SUITE);
-    check_suite(suite)?;
-    let mut archive = None;
-    let mut packages = Vec::new();
-    for name in names {
-        let record_path = setup.suite_folder(suite).join(format!("{name}.json"));
-        let known = if source.refresh {
-            None
-        } else {
-            read_record(&record_path)
-        };
-        if let Some(record) = known
-            && is_intact(&package_path(setup, &record), &record, progress)?
-        {
-            packages.push(record.package(setup));
-            continue;
-        }
-        if archive.is_none() {
-            archive = Some(Archive::open(
-                setup,
-                source.mirror.as_deref(),
-                suite,
-                progress,
-            )?);
-        }
-        let Some(archive) = &archive else { continue };
-        let record = archive.package(name)?;
-        archive.fetch(&record)?;
-        let json = serde_json::to_vec_pretty(&record)
-            .map_err(|error| Error::malformed("a package's record", error))?;
-        clade_store::write(&record_path, &json)?;
-        packages.push(record.package(setup));
-    }
-    Ok(packages)
-}
-
-impl PackageRecord {
-    pub(crate) fn package(&self, setup: &Setup) -> Package {
-        Package {
-            name: self.name.clone(),
-            version: self.version.clone(),
-            path: package_path(setup, self),
-        }
-    }
-}
-
-/// Where packages come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Source {
-    /// Address of the mirror; found by [`crate::find_mirror`] if `None`.
-    pub mirror: Option<String>,
-    /// Debian suite; `trixie` if `None`.
-    pub suite: Option<String>,
-    /// Asks the mirror even for what is in the cache.
-    pub refresh: bool,
-}
-
-fn read_record(path: &Path) -> Option<PackageRecord> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn package_path(setup: &Setup, package: &PackageRecord) -> PathBuf {
+pub(crate) fn package_path(setup: &Setup, package: &PackageRecord) -> PathBuf {
     let file = package
         .filename
         .rsplit('/')
@@ -388,7 +302,11 @@ fn package_path(setup: &Setup, package: &PackageRecord) -> PathBuf {
 }
 
 /// Whether the cache has the package with the right checksum; one with a wrong one is removed.
-fn is_intact(path: &Path, package: &PackageRecord, progress: &dyn Progress) -> Result<bool, Error> {
+pub(crate) fn is_intact(
+    path: &Path,
+    package: &PackageRecord,
+    progress: &dyn Progress,
+) -> Result<bool, Error> {
     if !path.exists() {
         clade_store::create_folder(path.parent().unwrap_or(path))?;
         return Ok(false);

@@ -11,7 +11,7 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 
 /// Builds an archive, entry by entry. All entries belong to root and carry one date, so that the
 /// same input gives the same bytes.
-pub(crate) struct Writer<W> {
+pub struct Writer<W> {
     output: W,
     modified: u32,
     inode: u32,
@@ -20,7 +20,7 @@ pub(crate) struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// Begins an archive; `modified` is its entries' date in seconds since 1970.
-    pub(crate) fn new(output: W, modified: u32) -> Self {
+    pub fn new(output: W, modified: u32) -> Self {
         Self {
             output,
             modified,
@@ -30,7 +30,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// A folder, after those that hold it, unless it is there already.
-    pub(crate) fn folder(&mut self, path: &str) -> io::Result<()> {
+    pub fn folder(&mut self, path: &str) -> io::Result<()> {
         if path.is_empty() || !self.folders.insert(path.to_owned()) {
             return Ok(());
         }
@@ -39,30 +39,25 @@ impl<W: Write> Writer<W> {
     }
 
     /// A regular file with these permission bits.
-    pub(crate) fn file(&mut self, path: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
+    pub fn file(&mut self, path: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
         self.parent(path)?;
         self.entry(path, FILE | permissions, (0, 0), content)
     }
 
     /// A symbolic link.
-    pub(crate) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
         self.parent(path)?;
         self.entry(path, LINK | 0o777, (0, 0), target.as_bytes())
     }
 
     /// A character device with its major and minor number.
-    pub(crate) fn device(
-        &mut self,
-        path: &str,
-        permissions: u32,
-        number: (u32, u32),
-    ) -> io::Result<()> {
+    pub fn device(&mut self, path: &str, permissions: u32, number: (u32, u32)) -> io::Result<()> {
         self.parent(path)?;
         self.entry(path, CHARACTER_DEVICE | permissions, number, &[])
     }
 
     /// Ends the archive.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    pub fn finish(mut self) -> io::Result<W> {
         self.inode = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[])?;
         Ok(self.output)

@@ -7,7 +7,7 @@ use clade_store::Sha256;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::{Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
+use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
 use crate::{Error, Progress, Silent, mini};
 
 const MINI: &str = "mini";
@@ -109,7 +109,13 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(&manifest));
     }
-    let archive = Archive::open(setup, request.mirror.as_deref(), suite, progress)?;
+    let archive = Archive::open(
+        setup,
+        request.mirror.as_deref(),
+        suite,
+        Architecture::Riscv64,
+        progress,
+    )?;
     let packages = mini::packages(&archive)?;
     if let Some(manifest) = folder.usable(progress)?
         && manifest.packages == packages

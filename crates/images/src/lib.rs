@@ -16,9 +16,10 @@
 
 mod archive;
 mod control;
-mod cpio;
+pub mod cpio;
 pub mod deb;
 mod error;
+mod fetch;
 mod http;
 mod image;
 mod mini;
@@ -30,8 +31,9 @@ mod release;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{Package, Source};
+pub use archive::Architecture;
 pub use error::Error;
+pub use fetch::{Package, Source};
 pub use image::{Image, ImageSummary, Request};
 pub use mirror::{Mirror, find_mirror};
 pub use progress::{Progress, Silent};
@@ -57,8 +59,7 @@ pub fn list() -> Result<Vec<ImageSummary>, Error> {
     image::list(&Setup::of_user()?)
 }
 
-/// Debian packages for riscv64 by their names, fetched into the cache and checked like those of an
-/// image. Packages in the cache are used without asking the mirror, unless `source.refresh` is set.
+/// Debian packages by their names, fetched into the cache and checked like those of an image. Packages in the cache are used without asking the mirror, unless `source.refresh` is set.
 ///
 /// # Errors
 /// As for [`ensure`], and when the suite has no such package.
@@ -67,5 +68,20 @@ pub fn package_files(
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Vec<Package>, Error> {
-    archive::fetch_packages(&Setup::of_user()?, names, source, progress)
+    fetch::fetch_packages(&Setup::of_user()?, names, source, progress)
+}
+
+/// [`package_files`], with all that the packages depend on: of alternatives the first, versions
+/// ignored. Dependencies named in `without` are left out, and so is what only they need; virtual
+/// packages must be among them.
+///
+/// # Errors
+/// As for [`package_files`].
+pub fn package_closure(
+    names: &[&str],
+    without: &[&str],
+    source: &Source,
+    progress: &dyn Progress,
+) -> Result<Vec<Package>, Error> {
+    fetch::fetch_closure(&Setup::of_user()?, names, without, source, progress)
 }

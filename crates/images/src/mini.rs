@@ -4,8 +4,9 @@ use std::io;
 
 use clade_store::Sha256;
 
-use crate::archive::{Archive, Package, PackageRecord, Setup};
+use crate::archive::{Archive, PackageRecord, Setup};
 use crate::deb::Kind;
+use crate::fetch::Package;
 use crate::modules::{self, ModuleTree};
 use crate::{Error, Progress, cpio};
 

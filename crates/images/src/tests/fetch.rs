@@ -5,7 +5,7 @@ use super::world::{
     BUSYBOX, BUSYBOX_CONTENT, INDEX, KERNEL, KERNEL_CONTENT, RELEASE, World, dead_mirror, read_cpio,
 };
 use crate::openpgp::tests::Signer;
-use crate::{Error, Request, image};
+use crate::{Architecture, Error, Request, Source, image};
 
 #[test]
 fn an_image_is_built_from_the_packages() {
@@ -364,6 +364,41 @@ fn a_suite_without_riscv_says_which_have_it() {
     world.server.put(RELEASE, world.signer.sign(&without));
     let text = world.failure().to_string();
     assert!(text.contains("no packages for riscv64"), "{text}");
+}
+
+#[test]
+fn a_closure_holds_what_is_depended_on_but_what_is_left_out() {
+    let world = World::new();
+    let source = |mirror| Source {
+        mirror: Some(mirror),
+        ..Source::default()
+    };
+    let online = source(world.server.url());
+    let without = ["kmod", "linux-initramfs-tool"];
+    let names = ["linux-image-riscv64", "linux-image-6.12-riscv64"];
+    let closure = |source| world.closure("linux-image-riscv64", &without, source);
+    assert_eq!(closure(&online).unwrap(), names);
+    assert_eq!(closure(&source(dead_mirror())).unwrap(), names);
+    let error = world.closure(names[0], &without[..1], &online).unwrap_err();
+    assert!(
+        matches!(&error, Error::NoPackage { name, .. } if name == without[1]),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_suite_without_the_architecture_says_so() {
+    let world = World::new();
+    let source = Source {
+        mirror: Some(world.server.url()),
+        architecture: Architecture::Amd64,
+        ..Source::default()
+    };
+    let error = world.closure("busybox-static", &[], &source).unwrap_err();
+    assert!(
+        error.to_string().contains("no packages for amd64"),
+        "{error}"
+    );
 }
 
 #[test]

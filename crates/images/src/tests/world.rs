@@ -12,7 +12,7 @@ use super::server::Server;
 use crate::archive::Setup;
 use crate::mirror::Places;
 use crate::openpgp::tests::Signer;
-use crate::{Error, Image, Package, Progress, Request, Source, archive, image};
+use crate::{Error, Image, Package, Progress, Request, Source, fetch, image};
 
 pub(crate) const INDEX: &str = "dists/trixie/main/binary-riscv64/Packages.xz";
 pub(crate) const RELEASE: &str = "dists/trixie/InRelease";
@@ -185,7 +185,17 @@ impl World {
             mirror: Some(mirror),
             ..Source::default()
         };
-        archive::fetch_packages(&self.setup(), names, &source, &self.said)
+        fetch::fetch_packages(&self.setup(), names, &source, &self.said)
+    }
+
+    pub(crate) fn closure(
+        &self,
+        name: &str,
+        without: &[&str],
+        source: &Source,
+    ) -> Result<Vec<String>, Error> {
+        let packages = fetch::fetch_closure(&self.setup(), &[name], without, source, &self.said)?;
+        Ok(packages.into_iter().map(|package| package.name).collect())
     }
 
     /// The error that `ensure` must give; nothing may look like an image afterwards.
