@@ -1,24 +1,18 @@
 //! Boot to the first prompt, then loops: Clade and QEMU in turn.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::guest::{Guest, expect, time_command};
+use crate::guest::{Boot, Guest, expect, run_command};
+use crate::initrd::Initrd;
+use crate::peer::Peer;
 use crate::program::{self, Program};
-use crate::{clade, qemu};
+use crate::{Options, qemu};
 
 /// Guest memory in bytes.
 pub(crate) const MEMORY: u64 = 1 << 30;
 
 /// Where the shell of `mini` waits for a command.
-const PROMPT: &str = "# ";
-
-/// What the command line asked for.
-pub(crate) struct Options {
-    pub(crate) rounds: u32,
-    pub(crate) cpus: u32,
-}
+pub(crate) const PROMPT: &str = "# ";
 
 /// One thing that is measured, by the command that does it in the guest.
 struct Workload {
@@ -31,28 +25,32 @@ struct Workload {
 /// The times of one peer: boot first, then the workloads in their order.
 type Times = Vec<Duration>;
 
-type Start = fn(&Path, &Path, &str, u32) -> Result<Box<dyn Guest>, String>;
-
 /// Measures and prints the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let version = qemu::version()?;
-    let request = clade_images::Request {
-        name: "mini".into(),
-        ..Default::default()
-    };
-    let image =
-        clade_images::ensure(&request, &clade_images::Silent).map_err(|error| error.to_string())?;
-    let programs = [program::integer(), program::float(), program::nothing()];
-    let initrd = Initrd::with(&image.initrd, &programs)?;
+    let version = qemu::version(&options.qemu)?;
+    let image = mini()?;
+    let programs = [
+        program::integer(3000),
+        program::float(600),
+        program::nothing(),
+    ];
+    let initrd = Initrd::behind(&image.initrd, |archive| {
+        program::install(archive, &programs)
+    })?;
     let workloads = workloads(&programs);
 
     let mut best: [Option<Times>; 2] = [None, None];
     for round in 1..=options.rounds {
-        let peers: [(&str, Start); 2] = [("Clade", clade::start), ("QEMU", qemu::start)];
-        for ((name, start), best) in peers.into_iter().zip(&mut best) {
-            eprintln!("round {round} of {}: {name}", options.rounds);
-            let guest = || start(&image.kernel, &initrd.path, &image.cmdline, options.cpus);
-            let times = measure(guest, &workloads)?;
+        for (peer, best) in [Peer::Clade, Peer::Qemu].into_iter().zip(&mut best) {
+            eprintln!("round {round} of {}: {}", options.rounds, peer.title());
+            let boot = Boot {
+                kernel: &image.kernel,
+                initrd: initrd.path(),
+                cmdline: &image.cmdline,
+                cpus: options.cpus,
+                memory: MEMORY,
+            };
+            let times = measure(|| peer.start(&options.qemu, &boot), &workloads)?;
             match best {
                 Some(best) => {
                     best.iter_mut()
@@ -73,12 +71,21 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
+/// The image that the guests' kernel is from.
+pub(crate) fn mini() -> Result<clade_images::Image, String> {
+    let request = clade_images::Request {
+        name: "mini".into(),
+        ..Default::default()
+    };
+    clade_images::ensure(&request, &clade_images::Silent).map_err(|error| error.to_string())
+}
+
 fn workloads(programs: &[Program; 3]) -> Vec<Workload> {
     let [integer, float, nothing] = programs;
     let of = |name, program: &Program| Workload {
         name,
         command: program.name.into(),
-        instructions: Some(program.instructions),
+        instructions: program.instructions,
     };
     let shell = |name, command: String| Workload {
         name,
@@ -116,9 +123,8 @@ fn measure(
     expect(&*guest, 0, PROMPT)?;
     let mut times = vec![started.elapsed()];
     for workload in workloads {
-        times.push(time_command(&mut *guest, &workload.command)?);
+        times.push(run_command(&mut *guest, &workload.command)?.time);
     }
-    guest.stop();
     Ok(times)
 }
 
@@ -144,27 +150,5 @@ fn print_table(workloads: &[Workload], clade: &Times, qemu: &Times) {
                 workload.name
             );
         }
-    }
-}
-
-/// The image's initramfs with more files behind it, in a temporary file.
-struct Initrd {
-    path: PathBuf,
-}
-
-impl Initrd {
-    fn with(initrd: &Path, programs: &[Program]) -> Result<Self, String> {
-        let mut bytes = fs::read(initrd).map_err(|e| format!("{}: {e}", initrd.display()))?;
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes.extend(program::archive(programs));
-        let path = std::env::temp_dir().join(format!("clade-bench-{}.cpio", std::process::id()));
-        fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Initrd {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }

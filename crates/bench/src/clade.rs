@@ -1,6 +1,5 @@
 //! A guest under Clade, in this process.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -10,7 +9,7 @@ use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::machine::{Machine, StopHandle};
 use clade_vmm::spec::{EngineKind, MachineSpec};
 
-use crate::guest::Guest;
+use crate::guest::{Boot, Guest};
 use crate::terminal::Transcript;
 
 /// What the guest's console prints on.
@@ -39,12 +38,7 @@ pub(crate) struct CladeGuest {
 }
 
 /// Starts a machine.
-pub(crate) fn start(
-    kernel: &Path,
-    initrd: &Path,
-    cmdline: &str,
-    cpus: u32,
-) -> Result<Box<dyn Guest>, String> {
+pub(crate) fn start(boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
     let (room, room_receiver) = channel();
     let screen = Arc::new(Screen {
         transcript: Transcript::default(),
@@ -54,22 +48,24 @@ pub(crate) fn start(
         id: "benchmark".into(),
         name: "benchmark".into(),
         engine: EngineKind::Emulate,
-        cpus,
-        memory: crate::boot::MEMORY,
-        kernel: kernel.into(),
-        initrd: Some(initrd.into()),
+        cpus: boot.cpus,
+        memory: boot.memory,
+        kernel: boot.kernel.into(),
+        initrd: Some(boot.initrd.into()),
         firmware: None,
-        cmdline: cmdline.into(),
+        cmdline: boot.cmdline.into(),
         image: None,
         created: 0,
     };
     let machine = Machine::build(&spec, screen.clone()).map_err(|error| error.to_string())?;
     let port = machine.console();
     let stop = machine.stop_handle();
+    let console = screen.clone();
     let thread = thread::spawn(move || {
         if let Err(error) = machine.run() {
             eprintln!("clade-bench: {error}");
         }
+        console.transcript.end();
     });
     Ok(Box::new(CladeGuest {
         screen,
@@ -97,8 +93,6 @@ impl Guest for CladeGuest {
     fn transcript(&self) -> &Transcript {
         &self.screen.transcript
     }
-
-    fn stop(self: Box<Self>) {}
 }
 
 impl Drop for CladeGuest {

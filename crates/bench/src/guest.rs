@@ -1,22 +1,41 @@
 //! A guest that is driven through its console, whatever runs it.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::terminal::Transcript;
 
 /// What waits for a guest that does not answer, at the longest.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(540);
 
-/// A running guest of one of the peers.
+/// What a guest boots from, and what it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Boot<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initrd: &'a Path,
+    pub(crate) cmdline: &'a str,
+    pub(crate) cpus: u32,
+    /// Bytes.
+    pub(crate) memory: u64,
+}
+
+/// A running guest of one of the peers; dropped, it ends.
 pub(crate) trait Guest {
     /// Types at its console.
     fn type_text(&mut self, text: &str) -> Result<(), String>;
 
     /// Everything that it printed so far.
     fn transcript(&self) -> &Transcript;
+}
 
-    /// Ends it.
-    fn stop(self: Box<Self>);
+/// What became of a command.
+pub(crate) struct Outcome {
+    /// From its start to its end, as the host sees it.
+    pub(crate) time: Duration,
+    /// What it printed.
+    pub(crate) output: String,
+    /// Whether its exit status was 0.
+    pub(crate) good: bool,
 }
 
 /// Waits until the guest has printed `text` after position `from`; returns the position behind it.
@@ -26,18 +45,28 @@ pub(crate) fn expect(guest: &dyn Guest, from: usize, text: &str) -> Result<usize
         .wait_for(from, text, PATIENCE)
         .ok_or_else(|| {
             let tail = guest.transcript().tail(2000);
-            format!("the guest did not print {text:?} within {PATIENCE:?}; its last words:\n{tail}")
+            format!(
+                "the guest ended, or did not print {text:?} within {PATIENCE:?}; its last words:\n{tail}"
+            )
         })
 }
 
-/// Runs a shell command in the guest and returns how long it took, from its start to the end of
-/// what it printed, as the host sees it.
-pub(crate) fn time_command(guest: &mut dyn Guest, command: &str) -> Result<Duration, String> {
+/// Runs a shell command in the guest.
+pub(crate) fn run_command(guest: &mut dyn Guest, command: &str) -> Result<Outcome, String> {
+    const END: &str = "end of it: ";
     let from = guest.transcript().len();
     // The marks are split so that the echo of the command line is not taken for its output.
-    guest.type_text(&format!("echo be''gin; {command}; echo en''d\n"))?;
-    let from = expect(guest, from, "begin\r\n")?;
+    guest.type_text(&format!(
+        "echo be''gin; {command}; echo en''d of it: $? ok\n"
+    ))?;
+    let begin = expect(guest, from, "begin\r\n")?;
     let started = Instant::now();
-    expect(guest, from, "end\r\n")?;
-    Ok(started.elapsed())
+    let end = expect(guest, begin, END)?;
+    let time = started.elapsed();
+    let status = expect(guest, end, " ok\r\n")?;
+    Ok(Outcome {
+        time,
+        output: guest.transcript().between(begin, end - END.len()),
+        good: guest.transcript().between(end, status).starts_with("0 "),
+    })
 }

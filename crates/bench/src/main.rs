@@ -2,26 +2,78 @@
 //!
 //! `cargo run --release -p clade-bench -- boot` boots the image `mini` under Clade and under
 //! `qemu-system-riscv64` (TCG) in turn, runs the same work in both, and prints the times and their
-//! ratios. Machines are noisy: the ratio counts, and each figure is the best of several rounds.
+//! ratios. `workloads` does so with real programs from Debian's packages, and compares with this
+//! host, too. Machines are noisy: the ratio counts, and each figure is the best of several rounds.
 
+mod assembler;
 mod boot;
 mod clade;
 mod guest;
+mod initrd;
+mod kernels;
+mod peer;
 mod program;
 mod qemu;
 mod terminal;
+mod workloads;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
-const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N]
+use peer::Peer;
 
-  boot   boot `mini` and run small loops, under Clade and under QEMU in turn
+const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
+       clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
+                             [--peer clade|qemu|native,...] [--json FILE]
 
-  --rounds N   how often each is measured; the best counts (default 3)
-  --cpus N     harts of the guests (default 1)";
+  boot        boot `mini` and run small loops, under Clade and under QEMU in turn
+  workloads   run programs from Debian's packages, under each peer in turn
+
+  --rounds N       how often each is measured; the best counts (default 3)
+  --cpus N         harts of the guests (default 1); as many copies of each workload run at once
+  --qemu PROGRAM   the QEMU to run (default qemu-system-riscv64)
+  --only NAME,...  these workloads alone
+  --peer PEER,...  these peers alone (default clade,qemu)
+  --json FILE      write the times of all rounds there";
+
+/// What the command line asked for.
+pub(crate) struct Options {
+    /// How often each is measured.
+    pub(crate) rounds: u32,
+    /// Harts of the guests, and how many copies of each workload run at once.
+    pub(crate) cpus: u32,
+    /// The program that is QEMU.
+    pub(crate) qemu: String,
+    /// The workloads to run; all if empty.
+    pub(crate) only: Vec<String>,
+    pub(crate) peers: Vec<Peer>,
+    /// Where the raw figures go.
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether a workload is to be run.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds: 3,
+            cpus: 1,
+            qemu: qemu::PROGRAM.into(),
+            only: Vec::new(),
+            peers: vec![Peer::Clade, Peer::Qemu],
+            json: None,
+        }
+    }
+}
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)).and_then(|options| boot::run(&options)) {
+    match run(std::env::args().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("clade-bench: {message}");
@@ -30,21 +82,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<boot::Options, String> {
-    if arguments.next().as_deref() != Some("boot") {
-        return Err(USAGE.into());
+fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let verb = arguments.next().ok_or(USAGE)?;
+    let options = parse(arguments)?;
+    match verb.as_str() {
+        "boot" => boot::run(&options),
+        "workloads" => workloads::run(&options),
+        _ => Err(USAGE.into()),
     }
-    let mut options = boot::Options { rounds: 3, cpus: 1 };
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options::default();
     while let Some(name) = arguments.next() {
-        let value = arguments
-            .next()
-            .and_then(|text| text.parse().ok())
-            .filter(|&n| n > 0);
-        match (name.as_str(), value) {
-            ("--rounds", Some(n)) => options.rounds = n,
-            ("--cpus", Some(n)) => options.cpus = n,
+        let value = arguments.next().ok_or(USAGE)?;
+        match name.as_str() {
+            "--rounds" => options.rounds = count(&value)?,
+            "--cpus" => options.cpus = count(&value)?,
+            "--qemu" => options.qemu = value,
+            "--only" => options.only = list(&value)?,
+            "--peer" => options.peers = list(&value)?,
+            "--json" => options.json = Some(value.into()),
             _ => return Err(USAGE.into()),
         }
     }
     Ok(options)
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(format!("{text:?} is no count")),
+    }
+}
+
+fn list<T: FromStr<Err: ToString>>(text: &str) -> Result<Vec<T>, String> {
+    let parsed: Result<Vec<T>, T::Err> = text.split(',').map(str::parse).collect();
+    parsed.map_err(|error| error.to_string())
 }

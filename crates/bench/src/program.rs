@@ -1,58 +1,52 @@
-//! Small Linux programs for the guest: straight loops whose instructions are known exactly.
+//! Small Linux programs for the guest, as static ELF executables.
 //!
-//! They are assembled here, so that the benchmark needs no cross-compiler, and put into a cpio
-//! archive behind the image's own: the kernel unpacks both.
+//! They are assembled here, so that the benchmark needs no cross-compiler.
 
+use std::io;
+
+use clade_images::cpio;
 use clade_riscv::isa::{Inst, Op, encode};
 
-/// A program and how many instructions it executes, all but a handful in its loop.
+use crate::assembler::{Assembler, inst};
+
+/// Where a program is loaded.
+const BASE: u64 = 0x1_0000;
+/// Where its zeroed data begins, and its size in bytes.
+pub(crate) const DATA: i32 = 0x2_0000;
+const DATA_SIZE: u64 = 4 << 20;
+
+pub(crate) const T0: u8 = 5;
+pub(crate) const T1: u8 = 6;
+pub(crate) const T2: u8 = 7;
+pub(crate) const A0: u8 = 10;
+pub(crate) const A7: u8 = 17;
+
+/// A program and how many instructions it executes, where that is known.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    pub(crate) instructions: u64,
+    pub(crate) instructions: Option<u64>,
     code: Vec<Inst>,
-}
-
-const T0: u8 = 5;
-const T1: u8 = 6;
-const T2: u8 = 7;
-const A0: u8 = 10;
-const A7: u8 = 17;
-
-fn inst(op: Op, rd: u8, rs1: u8, rs2: u8, imm: i32) -> Inst {
-    Inst {
-        op,
-        rd,
-        rs1,
-        rs2,
-        rs3: 0,
-        rm: 0,
-        len: 4,
-        imm,
-    }
 }
 
 /// `count << 12` rounds of a loop with `body` in it, then exit(0).
 fn looping(name: &'static str, before: &[Inst], body: &[Inst], count: i32) -> Program {
-    const EXIT: i32 = 93;
-    let mut code = before.to_vec();
-    code.push(inst(Op::Lui, T0, 0, 0, count << 12));
-    code.extend_from_slice(body);
-    code.push(inst(Op::Addi, T0, T0, 0, -1));
-    code.push(inst(Op::Bne, 0, T0, 0, -4 * (body.len() as i32 + 1)));
-    code.push(inst(Op::Addi, A0, 0, 0, 0));
-    code.push(inst(Op::Addi, A7, 0, 0, EXIT));
-    code.push(inst(Op::Ecall, 0, 0, 0, 0));
-    let instructions = (count as u64) << 12;
+    let mut code = Assembler::default();
+    code.extend(before);
+    code.push(Op::Lui, T0, 0, 0, count << 12);
+    let again = code.here();
+    code.extend(body);
+    code.push(Op::Addi, T0, T0, 0, -1);
+    code.to(Op::Bne, 0, T0, 0, again);
+    let rounds = (count as u64) << 12;
     Program {
-        name,
-        instructions: instructions * (body.len() as u64 + 2),
-        code,
+        instructions: Some(rounds * (body.len() as u64 + 2)),
+        ..Program::new(name, code)
     }
 }
 
-/// 16 dependent and independent integer operations a round.
-pub(crate) fn integer() -> Program {
-    let body = [
+/// Dependent and independent integer operations.
+pub(crate) fn integer_body() -> Vec<Inst> {
+    [
         inst(Op::Add, T1, T1, T0, 0),
         inst(Op::Xor, T2, T1, T0, 0),
         inst(Op::Slli, T2, T2, 0, 3),
@@ -60,52 +54,76 @@ pub(crate) fn integer() -> Program {
         inst(Op::Andi, T2, T1, 0, 0xff),
         inst(Op::Or, T1, T1, T2, 0),
         inst(Op::Srli, T1, T1, 0, 1),
-    ];
-    let body = body.repeat(2);
-    looping("clade-bench-int", &[], &body, 3000)
+    ]
+    .repeat(2)
 }
 
-/// Eight floating-point operations a round, on doubles near 1.
-pub(crate) fn float() -> Program {
+/// A floating-point instruction on doubles, with the dynamic rounding mode.
+fn double(op: Op, rd: u8, rs1: u8, rs2: u8, rs3: u8) -> Inst {
     const DYNAMIC: u8 = 7;
-    let double = |op, rd, rs1, rs2, rs3| Inst {
+    Inst {
         rs3,
         rm: DYNAMIC,
         ..inst(op, rd, rs1, rs2, 0)
-    };
-    let convert = |rd, rs1| Inst {
-        rm: 0,
-        ..inst(Op::FcvtDW, rd, rs1, 0, 0)
-    };
-    let before = [
+    }
+}
+
+/// Sets the registers that [`float_body`] works on.
+pub(crate) fn float_before() -> Vec<Inst> {
+    vec![
         inst(Op::Addi, T1, 0, 0, 1),
-        convert(1, T1),
+        inst(Op::FcvtDW, 1, T1, 0, 0),
         inst(Op::Addi, T1, 0, 0, 3),
-        convert(2, T1),
+        inst(Op::FcvtDW, 2, T1, 0, 0),
         double(Op::FdivD, 3, 1, 2, 0),
-    ];
-    let body = [
+    ]
+}
+
+/// Floating-point operations on doubles near 1.
+pub(crate) fn float_body() -> Vec<Inst> {
+    vec![
         double(Op::FaddD, 4, 3, 1, 0),
         double(Op::FmulD, 5, 4, 3, 0),
         double(Op::FmaddD, 6, 5, 3, 1),
         double(Op::FsubD, 7, 6, 4, 0),
         double(Op::FmulD, 8, 7, 5, 0),
         double(Op::FaddD, 9, 8, 6, 0),
-        double(Op::FmulD, 3, 9, 3, 0),
+        double(Op::FmulD, 10, 9, 3, 0),
         double(Op::FdivD, 3, 1, 2, 0),
-    ];
-    looping("clade-bench-fp", &before, &body, 600)
+    ]
+}
+
+/// 16 integer instructions a round; `count << 12` rounds.
+pub(crate) fn integer(count: i32) -> Program {
+    looping("clade-bench-int", &[], &integer_body(), count)
+}
+
+/// Eight floating-point operations a round; `count << 12` rounds.
+pub(crate) fn float(count: i32) -> Program {
+    looping("clade-bench-fp", &float_before(), &float_body(), count)
 }
 
 /// Does nothing: what a fork and exec cost by themselves.
 pub(crate) fn nothing() -> Program {
-    looping("clade-bench-true", &[], &[], 1)
+    Program::new("clade-bench-true", Assembler::default())
 }
 
 impl Program {
+    /// A program that runs `code` and then exits with status 0.
+    pub(crate) fn new(name: &'static str, mut code: Assembler) -> Self {
+        const EXIT: i32 = 93;
+        code.set(A0, 0);
+        code.set(A7, EXIT);
+        code.push(Op::Ecall, 0, 0, 0, 0);
+        Self {
+            name,
+            instructions: None,
+            code: code.finish(),
+        }
+    }
+
     /// A static ELF executable.
     fn elf(&self) -> Vec<u8> {
-        const BASE: u64 = 0x1_0000;
         const HEADERS: u64 = 64 + 56;
         let words = self
             .code
@@ -113,6 +131,7 @@ impl Program {
             .map(|inst| encode(inst).expect("operands fit their fields"));
         let code: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
         let size = HEADERS + code.len() as u64;
+        assert!(BASE + size <= DATA as u64, "the code ends before the data");
         let mut file = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         for half in [2u16, 243] {
             file.extend(half.to_le_bytes());
@@ -126,11 +145,12 @@ impl Program {
         for half in [64u16, 56, 1, 0, 0, 0] {
             file.extend(half.to_le_bytes());
         }
-        // One readable and executable segment: the whole file.
-        for word in [1u32, 5] {
+        // One segment, readable, writable and executable: the whole file, and zeros behind it.
+        for word in [1u32, 7] {
             file.extend(word.to_le_bytes());
         }
-        for double in [0, BASE, BASE, size, size, 0x1000] {
+        let memory = DATA as u64 + DATA_SIZE - BASE;
+        for double in [0, BASE, BASE, size, memory, 0x1000] {
             file.extend(double.to_le_bytes());
         }
         file.extend(code);
@@ -138,49 +158,13 @@ impl Program {
     }
 }
 
-/// A cpio archive (newc) with `programs` in `/bin`.
-pub(crate) fn archive(programs: &[Program]) -> Vec<u8> {
-    const EXECUTABLE: u32 = 0o100_755;
-    let mut archive = Vec::new();
+/// Puts `programs` in `/usr/bin`.
+pub(crate) fn install<W: io::Write>(
+    archive: &mut cpio::Writer<W>,
+    programs: &[Program],
+) -> io::Result<()> {
     for program in programs {
-        entry(
-            &mut archive,
-            &format!("bin/{}", program.name),
-            EXECUTABLE,
-            &program.elf(),
-        );
+        archive.file(&format!("usr/bin/{}", program.name), 0o755, &program.elf())?;
     }
-    entry(&mut archive, "TRAILER!!!", 0, &[]);
-    archive
-}
-
-fn entry(archive: &mut Vec<u8>, name: &str, mode: u32, data: &[u8]) {
-    let fields = [
-        0,
-        mode,
-        0,
-        0,
-        1,
-        0,
-        data.len() as u32,
-        0,
-        0,
-        0,
-        0,
-        name.len() as u32 + 1,
-        0,
-    ];
-    archive.extend_from_slice(b"070701");
-    for field in fields {
-        archive.extend(format!("{field:08x}").bytes());
-    }
-    archive.extend(name.bytes());
-    archive.push(0);
-    pad(archive);
-    archive.extend_from_slice(data);
-    pad(archive);
-}
-
-fn pad(archive: &mut Vec<u8>) {
-    archive.resize(archive.len().next_multiple_of(4), 0);
+    Ok(())
 }

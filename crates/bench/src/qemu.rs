@@ -1,24 +1,24 @@
 //! The same guest under QEMU's TCG.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use crate::guest::Guest;
+use crate::guest::{Boot, Guest};
 use crate::terminal::Transcript;
 
-const PROGRAM: &str = "qemu-system-riscv64";
+/// The program that is asked for when none is named.
+pub(crate) const PROGRAM: &str = "qemu-system-riscv64";
 
-/// The peer's version, or why it cannot be asked.
-pub(crate) fn version() -> Result<String, String> {
-    let output = Command::new(PROGRAM)
+/// Its version, or why it cannot be asked.
+pub(crate) fn version(program: &str) -> Result<String, String> {
+    let output = Command::new(program)
         .arg("--version")
         .output()
         .map_err(|error| {
             format!(
-                "{PROGRAM} cannot be run ({error}): install Debian's package qemu-system-misc or \
+                "{program} cannot be run ({error}): install Debian's package qemu-system-misc or \
                  your distribution's QEMU for RISC-V"
             )
         })?;
@@ -34,47 +34,27 @@ struct QemuGuest {
 }
 
 /// Starts a machine.
-pub(crate) fn start(
-    kernel: &Path,
-    initrd: &Path,
-    cmdline: &str,
-    cpus: u32,
-) -> Result<Box<dyn Guest>, String> {
-    let failed = |error: std::io::Error| format!("{PROGRAM}: {error}");
-    let mut child = Command::new(PROGRAM)
-        .args([
-            "-machine",
-            "virt",
-            "-accel",
-            "tcg,thread=multi",
-            "-nodefaults",
-            "-nographic",
-        ])
-        .args([
-            "-smp",
-            &cpus.to_string(),
-            "-m",
-            &format!("{}M", crate::boot::MEMORY >> 20),
-        ])
+pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
+    let mut child = Command::new(program)
+        .args(["-machine", "virt", "-accel", "tcg,thread=multi"])
+        .args(["-nodefaults", "-nographic"])
+        .args(["-smp", &boot.cpus.to_string()])
+        .args(["-m", &format!("{}M", boot.memory >> 20)])
         .args(["-chardev", "stdio,id=console,signal=off"])
-        .args([
-            "-device",
-            "virtio-serial-pci",
-            "-device",
-            "virtconsole,chardev=console",
-        ])
+        .args(["-device", "virtio-serial-pci"])
+        .args(["-device", "virtconsole,chardev=console"])
         .arg("-kernel")
-        .arg(kernel)
+        .arg(boot.kernel)
         .arg("-initrd")
-        .arg(initrd)
-        .args(["-append", cmdline])
+        .arg(boot.initrd)
+        .args(["-append", boot.cmdline])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .map_err(failed)?;
+        .map_err(|error| format!("{program}: {error}"))?;
     let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(format!("{PROGRAM} was started without pipes"));
+        return Err(format!("{program} was started without pipes"));
     };
     let transcript = Arc::new(Transcript::default());
     let sink = transcript.clone();
@@ -83,6 +63,7 @@ pub(crate) fn start(
         while let Ok(count @ 1..) = stdout.read(&mut buffer) {
             sink.push(&buffer[..count]);
         }
+        sink.end();
     });
     Ok(Box::new(QemuGuest {
         child,
@@ -96,14 +77,12 @@ impl Guest for QemuGuest {
         self.stdin
             .write_all(text.as_bytes())
             .and_then(|()| self.stdin.flush())
-            .map_err(|error| format!("{PROGRAM} does not take what is typed: {error}"))
+            .map_err(|error| format!("QEMU does not take what is typed: {error}"))
     }
 
     fn transcript(&self) -> &Transcript {
         &self.transcript
     }
-
-    fn stop(self: Box<Self>) {}
 }
 
 impl Drop for QemuGuest {
