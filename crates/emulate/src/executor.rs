@@ -90,14 +90,19 @@ impl Executor {
         }
         match translator.run(&mut self.core, code) {
             Left::Continue => None,
-            Left::Budget if self.shared.tuning.exact_polls => {
-                self.interpret(interpreter::run_block)
-            }
-            Left::Budget => {
+            Left::Budget if !self.shared.tuning.exact_polls => {
                 self.core.cut_short();
                 None
             }
-            Left::Interpret => self.interpret(|core, _| interpreter::run_one(core)),
+            Left::Budget if self.core.hart.retired < self.core.horizon() => {
+                self.interpret(interpreter::run_block)
+            }
+            Left::Budget => None,
+            // Not beyond the horizon: what precedes the instruction may have come up to it.
+            Left::Interpret if self.core.allows(1) => {
+                self.interpret(|core, _| interpreter::run_one(core))
+            }
+            Left::Interpret => None,
             Left::Unlinked(link) => {
                 self.core.jit.link = Some(link);
                 None

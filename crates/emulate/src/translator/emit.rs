@@ -15,9 +15,11 @@ use super::unit::{self, Block, End, Placed};
 
 /// What the translator's configuration has to do with the code.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct Options {
     pub(super) tlb_entries: usize,
     pub(super) jump_entries: usize,
+    /// Whether every block looks at the budget, rather than only those that close a loop.
+    pub(super) exact: bool,
 }
 
 /// What becomes of a unit.
@@ -35,7 +37,7 @@ pub(super) fn emit(
     blocks: &[Block],
     (base, page): (CodeOffset, u32),
     thunks: Thunks,
-    sizes: Sizes,
+    options: Options,
     known: &dyn Fn(u16) -> Option<CodeOffset>,
 ) -> Emitted {
     let mut a = Assembler::new(base);
@@ -44,7 +46,7 @@ pub(super) fn emit(
         a,
         page,
         thunks,
-        sizes,
+        options,
         blocks,
         labels,
         known,
@@ -103,7 +105,7 @@ pub(super) struct Emitter<'a> {
     pub(super) a: Assembler,
     page: u32,
     pub(super) thunks: Thunks,
-    pub(super) sizes: Sizes,
+    pub(super) options: Options,
     blocks: &'a [Block],
     labels: Vec<Label>,
     known: &'a dyn Fn(u16) -> Option<CodeOffset>,
@@ -131,7 +133,7 @@ impl Emitter<'_> {
         self.float_checked = false;
         self.a
             .alu_imm(Width::B64, Alu::Sub, BUDGET, i32::from(count));
-        if block.entry {
+        if block.entry || self.options.exact {
             let label = self.a.label();
             self.a.jcc(Cond::Sign, label);
             self.stubs.push(Stub::Leave {
@@ -350,7 +352,7 @@ impl Emitter<'_> {
     /// Goes to the virtual address in `rax`, by the hart's cache of jumps. An odd address is never
     /// found in there.
     fn jump_to_rax(&mut self) {
-        let mask = (self.sizes.jump_entries as i32 - 1) << 1;
+        let mask = (self.options.jump_entries as i32 - 1) << 1;
         let entry = |disp| Mem::indexed(RDX, RCX, Scale::Eight, disp);
         self.a.mov(RDX, JUMPS);
         self.a.mov32(RCX, RAX);

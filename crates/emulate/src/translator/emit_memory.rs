@@ -43,7 +43,7 @@ impl Emitter<'_> {
         let base = self.read(rs1, RDX);
         let entry = |field: usize| Mem::indexed(TLB, RAX, Scale::One, field as i32);
         const ENTRY_SHIFT: u32 = size_of::<Entry>().trailing_zeros();
-        let mask = (self.sizes.tlb_entries as i32 - 1) << ENTRY_SHIFT;
+        let mask = (self.options.tlb_entries as i32 - 1) << ENTRY_SHIFT;
         let a = &mut self.a;
         // The entry is that of the first byte, the page that of the last: when they differ, so do
         // the entry's tag and the page.

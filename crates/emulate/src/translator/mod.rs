@@ -27,7 +27,7 @@ use assembler::CodeOffset;
 use clade_engine::{Exit, PAGE_SIZE};
 use clade_riscv::isa::Op;
 use code_memory::{CodeMemory, CodeWriter};
-use emit::Sizes;
+use emit::Options;
 use pages::{Known, Pages, read_page};
 use thunks::{Reason, Thunks};
 
@@ -48,7 +48,7 @@ pub(crate) struct Translator {
     cache: Mutex<Cache>,
     memory: Arc<CodeMemory>,
     thunks: Thunks,
-    sizes: Sizes,
+    options: Options,
     ports: Vec<Arc<Port>>,
     /// Counts the `fence.i` of all harts.
     fences: AtomicU64,
@@ -146,9 +146,10 @@ impl Translator {
             }),
             memory,
             thunks,
-            sizes: Sizes {
+            options: Options {
                 tlb_entries: tuning.tlb_entries,
                 jump_entries: tuning.jump_entries,
+                exact: tuning.exact_polls,
             },
             ports: ports.to_vec(),
             fences: AtomicU64::new(0),
@@ -246,7 +247,7 @@ impl Translator {
             &blocks,
             (room, page_id(at)),
             self.thunks,
-            self.sizes,
+            self.options,
             &|offset| page.find(offset),
         );
         assert!(emitted.code.len() <= MAX_UNIT_BYTES);
