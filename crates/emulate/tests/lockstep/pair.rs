@@ -79,8 +79,8 @@ pub(crate) fn run(make: impl Fn() -> Pair, strides: &[Stride]) -> Result<(), Str
     Ok(())
 }
 
-/// Repeats a run that ended in a difference, for the first stride after which there is one (none
-/// is after the first `equal`), and the least number of its instructions; tells all about it.
+/// Repeats a run that ended in a difference for a stride after which there is one and before which
+/// there is none (as after the first `equal`), and the number of its instructions; tells all.
 fn locate(
     make: impl Fn() -> Pair,
     strides: &[Stride],
@@ -92,26 +92,24 @@ fn locate(
         strides.iter().for_each(|&stride| pair.advance(stride));
         differs(&pair)
     };
-    let ends = equal + 1..=strides.len();
-    let Some(end) = ends
-        .into_iter()
-        .find(|&end| after(&strides[..end]).is_some())
-    else {
-        return "The machines differed once, and not again when the run was repeated".into();
-    };
-    let (before, last) = (&strides[..end - 1], strides[end - 1]);
-    let first = (1..=last.instructions).find_map(|instructions| {
-        let shorter = [
+    let end = change(equal as u64, strides.len() as u64, |end| {
+        after(&strides[..end as usize]).is_some()
+    });
+    let (before, last) = (&strides[..end as usize - 1], strides[end as usize - 1]);
+    let partly = |instructions| {
+        [
             before,
             &[Stride {
                 instructions,
                 ..last
             }],
         ]
-        .concat();
-        after(&shorter).map(|difference| (instructions, difference))
+        .concat()
+    };
+    let instructions = change(0, last.instructions, |instructions| {
+        after(&partly(instructions)).is_some()
     });
-    let Some((instructions, difference)) = first else {
+    let Some(difference) = after(&partly(instructions)) else {
         return "The machines differed once, and not again when the run was repeated".into();
     };
     let mut trace = make().reference;
@@ -126,4 +124,18 @@ fn locate(
         last.instructions,
         report::trace(&mut trace, instructions),
     )
+}
+
+/// A number in `low + 1..=high` for which `holds`, when it does for `high`, and not for the one
+/// before it.
+fn change(mut low: u64, mut high: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    high
 }
