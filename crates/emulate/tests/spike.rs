@@ -136,9 +136,11 @@ fn compare_with_record(kind: &Kind) {
     let programs = recorded::load(kind.name).expect("the recorded programs");
     assert!(!programs.is_empty(), "no programs are recorded");
     for (index, program) in programs.iter().enumerate() {
-        let found = clade::run(&program.image).unwrap_or_else(|e| panic!("program {index}: {e}"));
-        if let Some(report) = compare::differences(&program.signature, &found) {
-            panic!("recorded program {index} of {}:\n{report}", kind.name);
+        for tuning in clade::tunings() {
+            if let Err(report) = compare::check_against(&program.signature, &program.image, tuning)
+            {
+                panic!("recorded program {index} of {}:\n{report}", kind.name);
+            }
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clade_emulate::{Boot, Clint, DebugConsole, Emulator, EmulatorConfig, HartInterrupt};
+use clade_emulate::{
+    Boot, Clint, DebugConsole, Emulator, EmulatorConfig, HartInterrupt, Tier, Tuning,
+};
 use clade_engine::{
     Arch, Clock, Engine, Exit, GuestRam, IoBus, IoDevice, IrqLine, Unmapped, Vcpu, VcpuHandle,
     VcpuState,
@@ -156,6 +158,22 @@ impl IoBus for Board {
     }
 }
 
+/// How tests' harts are executed: all by the interpreter, or in the crate `translator`, which
+/// repeats them, all by the translator.
+pub fn tuning() -> Tuning {
+    match env!("CARGO_CRATE_NAME") {
+        "translator" => Tuning {
+            tier: Tier::Translator,
+            hot_after: 0,
+            ..Tuning::default()
+        },
+        _ => Tuning {
+            tier: Tier::Interpreter,
+            ..Tuning::default()
+        },
+    }
+}
+
 /// Which privilege mode the harts begin in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -198,7 +216,7 @@ impl Machine {
             bus: board.clone(),
             clock: board.clock.clone(),
             boot,
-            tuning: clade_emulate::Tuning::default(),
+            tuning: tuning(),
         });
         let _ = board.clint.set(emulator.clint());
         let line = |hart, input| emulator.interrupt_line(hart, input).expect("a hart");

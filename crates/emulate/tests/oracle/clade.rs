@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clade_emulate::{Boot, Clint, Emulator, EmulatorConfig, Stepper};
+use clade_emulate::{Boot, Clint, Emulator, EmulatorConfig, Stepper, Tier, Tuning};
 use clade_engine::{Clock, Engine, Exit, GuestRam, IoBus, IoDevice, Unmapped, VcpuHandle};
 use clade_riscv::hart::{Hart, Mode};
 use vm_memory::{Bytes, GuestAddress};
@@ -64,7 +64,7 @@ struct Machine {
     emulator: Emulator,
 }
 
-fn machine(image: &[u8]) -> Machine {
+fn machine(image: &[u8], tuning: Tuning) -> Machine {
     let ram = GuestRam::from_ranges(&[(GuestAddress(BASE), RAM_SIZE as usize)]).expect("memory");
     ram.write_slice(image, GuestAddress(BASE)).expect("image");
     let ram = Arc::new(ram);
@@ -79,7 +79,7 @@ fn machine(image: &[u8]) -> Machine {
             device_tree: 0,
             information: 0,
         },
-        tuning: clade_emulate::Tuning::default(),
+        tuning,
     });
     let _ = host.clint.set(emulator.clint());
     Machine {
@@ -89,13 +89,27 @@ fn machine(image: &[u8]) -> Machine {
     }
 }
 
+/// The ways in which every program is run.
+pub(crate) fn tunings() -> [Tuning; 3] {
+    let interpreter = Tuning {
+        tier: Tier::Interpreter,
+        ..Tuning::default()
+    };
+    let translator = |hot_after| Tuning {
+        tier: Tier::Translator,
+        hot_after,
+        ..Tuning::default()
+    };
+    [interpreter, translator(0), translator(2)]
+}
+
 /// Runs a program to its end; the signature, or what went wrong.
-pub(crate) fn run(image: &[u8]) -> Result<Vec<u64>, String> {
+pub(crate) fn run(image: &[u8], tuning: Tuning) -> Result<Vec<u64>, String> {
     let Machine {
         host,
         ram,
         emulator,
-    } = machine(image);
+    } = machine(image, tuning);
     let mut vcpu = emulator.create_vcpu(0).map_err(|e| e.to_string())?;
     let handle = vcpu.handle();
     let _ = host.vcpu.set(handle.clone());
@@ -147,7 +161,7 @@ impl Stepping {
             host,
             ram,
             emulator,
-        } = machine(image);
+        } = machine(image, Tuning::default());
         let stepper = emulator.create_stepper(0).map_err(|e| e.to_string())?;
         Ok(Self { stepper, host, ram })
     }

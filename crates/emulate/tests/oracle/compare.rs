@@ -1,5 +1,6 @@
 //! Runs one program on both sides and says where they first differ.
 
+use clade_emulate::Tuning;
 use clade_riscv::hart::Hart;
 
 use super::clade::{self, Stepping};
@@ -10,19 +11,28 @@ use super::spike::Spike;
 /// Runs `image` under both; the error tells the differences.
 pub(crate) fn check(spike: &Spike, image: &[u8]) -> Result<(), String> {
     let expected = spike.run(image)?;
-    let difference = match clade::run(image) {
-        Ok(found) => match differences(&expected, &found) {
-            None => return Ok(()),
-            Some(difference) => difference,
-        },
-        Err(failure) => failure,
+    let difference = clade::tunings()
+        .into_iter()
+        .find_map(|tuning| check_against(&expected, image, tuning).err());
+    let Some(difference) = difference else {
+        return Ok(());
     };
     let detail = lockstep(spike, image).unwrap_or_else(|e| e);
     Err(format!("{difference}\n{detail}"))
 }
 
+/// Runs `image` under Clade; the error tells how its signature differs from the one that is expected.
+pub(crate) fn check_against(expected: &[u64], image: &[u8], tuning: Tuning) -> Result<(), String> {
+    let name = format!("{tuning:?}");
+    let difference = match clade::run(image, tuning) {
+        Ok(found) => differences(expected, &found),
+        Err(failure) => Some(failure),
+    };
+    difference.map_or(Ok(()), |difference| Err(format!("{name}\n{difference}")))
+}
+
 /// What differs between two signatures, or `None`.
-pub(crate) fn differences(expected: &[u64], found: &[u64]) -> Option<String> {
+fn differences(expected: &[u64], found: &[u64]) -> Option<String> {
     const SHOWN: usize = 12;
     if expected.len() != found.len() {
         return Some("the signatures differ in length".into());
