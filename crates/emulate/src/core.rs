@@ -183,10 +183,15 @@ impl Core {
             self.tlb.revoke_writes();
         }
         if requests & request::FORGET_CODE != 0 {
-            self.tlb.flush_jumps();
-            self.jit.link = None;
+            self.forget_code();
         }
         requests & request::KICK != 0
+    }
+
+    /// Forgets where translated code is.
+    pub(crate) fn forget_code(&mut self) {
+        self.tlb.flush_jumps();
+        self.jit.link = None;
     }
 
     /// Brings the timers' interrupt bits up to date.

@@ -287,8 +287,12 @@ impl Segments {
             pages.forget_segment(next);
             self.next_retired = true;
             core.jit.stats.evictions += 1;
+            // This hart does so at once: asking itself would be a reason to look at the clock.
+            core.forget_code();
             for port in &translator.ports {
-                port.request(request::FORGET_CODE);
+                if !Arc::ptr_eq(port, &core.port) {
+                    port.request(request::FORGET_CODE);
+                }
             }
         }
         if self.size - self.used < MAX_UNIT_BYTES {
