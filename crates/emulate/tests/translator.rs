@@ -1,5 +1,6 @@
 //! The directed tests once more, with everything translated: `common::machine::tuning` sees which
 //! crate it is compiled for.
+#![allow(clippy::duplicate_mod)] // Each has its own `common`, as it is a crate of its own elsewhere.
 
 #[path = "harts.rs"]
 mod harts;

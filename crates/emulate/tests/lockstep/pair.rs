@@ -116,7 +116,8 @@ fn locate(
     for stride in before {
         trace.advance(stride.ns, stride.instructions);
     }
-    trace.pass(last.ns);
+    // A stride begins with a look at the clock.
+    trace.advance(last.ns, 0);
     format!(
         "After {} strides, {instructions} of {} instructions into the next:\n{difference}\n\
          The reference goes\n{}",
