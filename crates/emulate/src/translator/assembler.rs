@@ -137,6 +137,7 @@ pub(super) enum Unary {
 /// A condition, by its number in the encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cond {
+    Overflow = 0,
     Below = 2,
     AboveEqual = 3,
     Equal = 4,
@@ -161,7 +162,7 @@ impl Cond {
             Self::NoParity => Self::Parity,
             Self::Less => Self::GreaterEqual,
             Self::GreaterEqual => Self::Less,
-            Self::Above | Self::Sign => unreachable!("{self:?} is never inverted"),
+            Self::Above | Self::Sign | Self::Overflow => unreachable!("{self:?} is never inverted"),
         }
     }
 }
@@ -311,6 +312,11 @@ impl Assembler {
         self.rex(width == Width::B64, reg, operand, byte_reg);
         self.byte(opcode);
         self.modrm(reg, operand);
+    }
+
+    /// The immediate byte behind an instruction that was given without.
+    pub(super) fn imm8(&mut self, imm: u8) {
+        self.byte(imm);
     }
 
     /// An instruction behind the 0F escape.
@@ -501,7 +507,7 @@ impl Assembler {
     }
 
     /// Sets flags by `a & imm` on 32 bits.
-    pub(super) fn test_imm32(&mut self, a: Reg, imm: i32) {
+    pub(super) fn test_imm32(&mut self, a: impl Into<Operand>, imm: i32) {
         self.op1(Width::B32, 0xf7, 0, a.into(), false);
         self.dword(imm as u32);
     }

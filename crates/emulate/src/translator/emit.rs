@@ -9,6 +9,7 @@ use clade_riscv::isa::{Class, Inst, Op};
 use super::assembler::{
     Alu, Assembler, CodeOffset, Cond, Label, Mem, Operand, RAX, RCX, RDX, Reg, Scale, Width,
 };
+use super::float_registers::{FloatRegisters, Held};
 use super::layout::*;
 use super::thunks::Thunks;
 use super::unit::{self, Block, End, Placed};
@@ -55,6 +56,8 @@ pub(super) fn emit(
         place: Place::new(0, 0),
         raw: 0,
         float_checked: false,
+        nearest_checked: false,
+        floats: FloatRegisters::default(),
     };
     for index in 0..blocks.len() {
         emitter.block(index);
@@ -84,6 +87,8 @@ enum Stub {
         resume: Label,
         raw: u32,
         place: Place,
+        /// What is expected behind the instruction.
+        held: Held,
     },
     /// Leaves by a thunk that takes a place.
     Leave {
@@ -116,6 +121,9 @@ pub(super) struct Emitter<'a> {
     raw: u32,
     /// Whether this block has seen that floating-point instructions may run.
     float_checked: bool,
+    /// Whether it has seen, too, that the guest rounds to nearest.
+    nearest_checked: bool,
+    pub(super) floats: FloatRegisters,
 }
 
 /// Where a direct jump within the page leads.
@@ -130,7 +138,8 @@ impl Emitter<'_> {
         let block = &self.blocks[index];
         self.a.bind(self.labels[index]);
         let count = block.instructions.len() as u16;
-        self.float_checked = false;
+        self.forget_checks();
+        self.floats = FloatRegisters::default();
         self.a
             .alu_imm(Width::B64, Alu::Sub, BUDGET, i32::from(count));
         if block.entry || self.options.exact {
@@ -146,7 +155,10 @@ impl Emitter<'_> {
             self.instructions.push((*placed, self.a.here()));
             self.place = Place::new(placed.offset, count - before);
             self.raw = placed.raw;
+            let stubs = self.stubs.len();
+            self.floats.begin_instruction();
             self.instruction(placed, index);
+            self.expect_held(stubs);
         }
         match block.end {
             End::Jump => {}
@@ -177,7 +189,7 @@ impl Emitter<'_> {
             Class::Hint if inst.op != Op::Pause => {}
             Class::Csr => {
                 self.assist();
-                self.float_checked = false;
+                self.forget_checks();
             }
             _ => self.assist(),
         }
@@ -198,6 +210,7 @@ impl Emitter<'_> {
         self.a.mov_imm(RAX, i64::from(self.raw));
         self.a.mov_imm(RCX, i64::from(self.place.0));
         self.a.call_to(self.thunks.interpret);
+        self.floats.forget_held();
     }
 
     /// Has the interpreter execute the current instruction after a jump to the first label, and
@@ -209,8 +222,19 @@ impl Emitter<'_> {
             resume,
             raw: self.raw,
             place: self.place,
+            held: Held::default(),
         });
         (label, resume)
+    }
+
+    /// Tells the stubs from `first` on what the code behind the current instruction expects.
+    fn expect_held(&mut self, first: usize) {
+        let now = self.floats.held();
+        for stub in &mut self.stubs[first..] {
+            if let Stub::Assist { held, .. } = stub {
+                *held = now;
+            }
+        }
     }
 
     /// Sees once in a block that floating-point instructions may run as they are.
@@ -219,9 +243,28 @@ impl Emitter<'_> {
             return;
         }
         self.float_checked = true;
-        let label = self.a.label();
         self.a.alu_imm(Width::B8, Alu::Cmp, FLOAT_READY, 0);
-        self.a.jcc(Cond::Equal, label);
+        self.leave_if(Cond::Equal);
+    }
+
+    /// As [`Emitter::check_float`], and that the guest rounds to nearest.
+    pub(super) fn check_nearest(&mut self) {
+        self.check_float();
+        if !std::mem::replace(&mut self.nearest_checked, true) {
+            self.a.test_imm32(GUEST_MXCSR, MXCSR_ROUNDING);
+            self.leave_if(Cond::NotEqual);
+        }
+    }
+
+    fn forget_checks(&mut self) {
+        self.float_checked = false;
+        self.nearest_checked = false;
+    }
+
+    /// Leaves the current instruction to the interpreter, if the condition holds.
+    pub(super) fn leave_if(&mut self, cond: Cond) {
+        let label = self.a.label();
+        self.a.jcc(cond, label);
         self.stubs.push(Stub::Leave {
             label,
             place: self.place,
@@ -442,11 +485,15 @@ impl Emitter<'_> {
                     resume,
                     raw,
                     place,
+                    held,
                 } => {
                     self.a.bind(label);
                     self.raw = raw;
                     self.place = place;
                     self.assist();
+                    for (xmm, f, format) in held.iter() {
+                        self.a.load_float(format, xmm, f_slot(f));
+                    }
                     self.a.jmp(resume);
                 }
                 Stub::Leave {

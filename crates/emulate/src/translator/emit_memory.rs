@@ -38,7 +38,7 @@ impl Emitter<'_> {
     /// Looks up the `size` bytes at `rs1 + imm`, where `tag` is the offset of the TLB tag that
     /// allows the access. All within one page will do: the host accesses misaligned data as it
     /// is. Uses all scratch registers; `rcx` is free afterwards.
-    pub(super) fn locate(&mut self, rs1: u8, imm: i32, size: i32, tag: usize) -> Found {
+    fn locate(&mut self, rs1: u8, imm: i32, size: i32, tag: usize) -> Found {
         let (miss, resume) = self.assist_stub();
         let base = self.read(rs1, RDX);
         let entry = |field: usize| Mem::indexed(TLB, RAX, Scale::One, field as i32);
@@ -72,6 +72,16 @@ impl Emitter<'_> {
         found
     }
 
+    /// Looks up what a load reads.
+    pub(super) fn locate_load(&mut self, inst: &Inst, width: Width) -> Found {
+        self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, read))
+    }
+
+    /// Looks up what a store writes.
+    pub(super) fn locate_store(&mut self, inst: &Inst, width: Width) -> Found {
+        self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, write))
+    }
+
     pub(super) fn load(&mut self, inst: &Inst) {
         let (width, extend) = match inst.op {
             Op::Lb => (Width::B8, Extend::Sign),
@@ -83,7 +93,7 @@ impl Emitter<'_> {
             Op::Ld => (Width::B64, Extend::Zero),
             _ => return self.float_load(inst),
         };
-        let found = self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, read));
+        let found = self.locate_load(inst, width);
         let to = self.target(inst.rd, RAX);
         match extend {
             Extend::Zero => self.a.movzx(to, width, found.mem),
@@ -101,7 +111,7 @@ impl Emitter<'_> {
             Op::Sd => Width::B64,
             _ => return self.float_store(inst),
         };
-        let found = self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, write));
+        let found = self.locate_store(inst, width);
         if inst.rs2 == 0 {
             self.a.store_imm(width, found.mem, 0);
         } else {

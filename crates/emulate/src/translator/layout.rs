@@ -81,6 +81,8 @@ pub(super) const SAVED_BUDGET: Mem = jit(offset_of!(JitState, budget));
 pub(super) const FLOAT_READY: Mem = jit(offset_of!(JitState, float_ready));
 pub(super) const HOST_MXCSR: Mem = jit(offset_of!(JitState, host_mxcsr));
 pub(super) const GUEST_MXCSR: Mem = jit(offset_of!(JitState, guest_mxcsr));
+/// MXCSR's rounding control; zero is to nearest.
+pub(super) const MXCSR_ROUNDING: i32 = 3 << 13;
 pub(super) const LINK_SITE: Mem = jit(offset_of!(JitState, link_site));
 pub(super) const LINK_PAGE: Mem = jit(offset_of!(JitState, link_page));
 

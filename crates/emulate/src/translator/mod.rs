@@ -9,11 +9,14 @@
 //! virtual addresses, or the code, empties it.
 
 mod assembler;
+mod assembler_float;
 mod code_memory;
 mod emit;
 mod emit_float;
+mod emit_float_convert;
 mod emit_integer;
 mod emit_memory;
+mod float_registers;
 mod layout;
 mod pages;
 mod runtime;
@@ -120,6 +123,7 @@ impl Translator {
             && is_x86_feature_detected!("lzcnt")
             && is_x86_feature_detected!("popcnt")
             && is_x86_feature_detected!("sse4.1")
+            && is_x86_feature_detected!("avx")
             && is_x86_feature_detected!("fma");
         if !supported {
             return None;

@@ -1,0 +1,166 @@
+//! Conversions between floating-point formats and integers.
+
+use clade_riscv::isa::{Inst, Op};
+
+use super::assembler::{Alu, Cond, RAX, RCX, Shift, Width};
+use super::emit::Emitter;
+use super::emit_float::{DYNAMIC, NEAREST, TO_ZERO};
+use super::float_registers::Format;
+
+// Opcodes of the host's conversions.
+const FROM_INTEGER: u8 = 0x2a;
+const TRUNCATE: u8 = 0x2c;
+const TO_INTEGER: u8 = 0x2d;
+const TO_OTHER_FORMAT: u8 = 0x5a;
+
+/// The integer of a conversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Integer {
+    I32,
+    U32,
+    I64,
+    U64,
+}
+
+impl Emitter<'_> {
+    pub(super) fn convert(&mut self, inst: &Inst) {
+        use Format::{Double, Single};
+        use Integer::{I32, I64, U32, U64};
+        match inst.op {
+            Op::FcvtSD => self.to_format(inst, Double, Single),
+            Op::FcvtDS => self.to_format(inst, Single, Double),
+            Op::FcvtWS => self.to_integer(inst, Single, I32),
+            Op::FcvtWuS => self.to_integer(inst, Single, U32),
+            Op::FcvtLS => self.to_integer(inst, Single, I64),
+            Op::FcvtLuS => self.to_integer(inst, Single, U64),
+            Op::FcvtWD => self.to_integer(inst, Double, I32),
+            Op::FcvtWuD => self.to_integer(inst, Double, U32),
+            Op::FcvtLD => self.to_integer(inst, Double, I64),
+            Op::FcvtLuD => self.to_integer(inst, Double, U64),
+            Op::FcvtSW => self.from_integer(inst, I32, Single),
+            Op::FcvtSWu => self.from_integer(inst, U32, Single),
+            Op::FcvtSL => self.from_integer(inst, I64, Single),
+            Op::FcvtSLu => self.from_integer(inst, U64, Single),
+            Op::FcvtDW => self.from_integer(inst, I32, Double),
+            Op::FcvtDWu => self.from_integer(inst, U32, Double),
+            Op::FcvtDL => self.from_integer(inst, I64, Double),
+            Op::FcvtDLu => self.from_integer(inst, U64, Double),
+            _ => self.assist_float(inst),
+        }
+    }
+
+    fn to_format(&mut self, inst: &Inst, from: Format, to: Format) {
+        if to == Format::Double {
+            // Exact, whatever the rounding mode.
+            self.check_float();
+        } else if !self.sees_rounding(inst) {
+            return self.assist_float(inst);
+        }
+        let (nan, resume) = self.assist_stub();
+        let a = self.float_register(inst.rs1, from);
+        let result = self.floats.allocate();
+        self.a.scalar(from, TO_OTHER_FORMAT, result, a, a);
+        self.write_unless_nan(inst.rd, to, result, nan);
+        self.a.bind(resume);
+    }
+
+    fn to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
+        let opcode = match inst.rm {
+            DYNAMIC | NEAREST => TO_INTEGER,
+            TO_ZERO => TRUNCATE,
+            _ => return self.assist_float(inst),
+        };
+        match inst.rm {
+            NEAREST => self.check_nearest(),
+            _ => self.check_float(),
+        }
+        match integer {
+            Integer::I32 => self.to_signed(inst, format, opcode, Width::B32),
+            Integer::I64 => self.to_signed(inst, format, opcode, Width::B64),
+            Integer::U32 => {
+                // Doubles may be rounded up, to beyond the range even.
+                let exact_bits = match (format, opcode) {
+                    (Format::Double, TO_INTEGER) => 31,
+                    _ => 32,
+                };
+                self.to_unsigned(inst, format, opcode, exact_bits);
+            }
+            Integer::U64 => self.to_unsigned(inst, format, opcode, 63),
+        }
+    }
+
+    /// The host gives the least integer for what is out of range.
+    fn to_signed(&mut self, inst: &Inst, format: Format, opcode: u8, width: Width) {
+        let (invalid, resume) = self.assist_stub();
+        let a = self.float_operand(inst.rs1, format);
+        let to = self.target(inst.rd, RAX);
+        self.a.scalar_integer(format, opcode, width, (to.0, 0), a);
+        // Only the least integer overflows.
+        self.a.alu_imm(width, Alu::Cmp, to, 1);
+        self.a.jcc(Cond::Overflow, invalid);
+        self.a.movsx(to, width, to);
+        self.write(inst.rd, to);
+        self.a.bind(resume);
+    }
+
+    /// What is negative, or not below 2 to the power of `bits`, is for the interpreter, before
+    /// the host sees it: it would raise inexact where the guest raises invalid alone.
+    fn to_unsigned(&mut self, inst: &Inst, format: Format, opcode: u8, bits: i32) {
+        let (unusual, resume) = self.assist_stub();
+        let a = self.float_operand(inst.rs1, format);
+        let to = self.target(inst.rd, RAX);
+        // Sign and exponent.
+        self.read_bits(inst.rs1, format, RCX);
+        self.a
+            .shift_imm(format.width(), Shift::Shr, RCX, format.fraction_bits());
+        self.a
+            .alu_imm(Width::B32, Alu::Cmp, RCX, format.bias() + bits);
+        self.a.jcc(Cond::AboveEqual, unusual);
+        self.a
+            .scalar_integer(format, opcode, Width::B64, (to.0, 0), a);
+        if bits <= 32 {
+            self.a.movsx(to, Width::B32, to);
+        }
+        self.write(inst.rd, to);
+        self.a.bind(resume);
+    }
+
+    fn from_integer(&mut self, inst: &Inst, integer: Integer, format: Format) {
+        let exact = format == Format::Double && matches!(integer, Integer::I32 | Integer::U32);
+        if exact || inst.rs1 == 0 {
+            self.check_float();
+        } else if !self.sees_rounding(inst) {
+            return self.assist_float(inst);
+        }
+        if inst.rs1 == 0 {
+            self.a.mov_imm(RAX, 0);
+            return self.write_bits(inst.rd, format);
+        }
+        let (unusual, resume) = self.assist_stub();
+        let from = match integer {
+            Integer::I32 | Integer::I64 => self.operand(inst.rs1),
+            Integer::U32 => {
+                let from = self.operand(inst.rs1);
+                self.a.mov32(RAX, from);
+                RAX.into()
+            }
+            Integer::U64 => {
+                let from = self.read(inst.rs1, RAX);
+                self.a.test(from, from);
+                self.a.jcc(Cond::Sign, unusual);
+                from.into()
+            }
+        };
+        let to = self.floats.allocate();
+        // The conversion keeps the upper bits, and would wait for them.
+        self.a.clear_float(to);
+        let width = match integer {
+            Integer::I32 => Width::B32,
+            _ => Width::B64,
+        };
+        self.a
+            .scalar_integer(format, FROM_INTEGER, width, (to.0, to.0), from);
+        self.write_float(inst.rd, format, to);
+        self.a.bind(resume);
+    }
+}
