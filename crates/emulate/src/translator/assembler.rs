@@ -29,12 +29,14 @@ pub(super) const R15: Reg = Reg(15);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Xmm(pub(super) u8);
 
-/// `[base + index * scale + disp]`; the index is never `rsp`.
+/// `[base + index * scale + disp]`, behind the base of segment `gs` if that is said; the index is
+/// never `rsp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mem {
     pub(super) base: Reg,
     pub(super) index: Option<(Reg, Scale)>,
     pub(super) disp: i32,
+    pub(super) gs: bool,
 }
 
 /// What an index is multiplied by, as the logarithm that the encoding has.
@@ -52,6 +54,7 @@ impl Mem {
             base,
             index: None,
             disp,
+            gs: false,
         }
     }
 
@@ -60,6 +63,15 @@ impl Mem {
             base,
             index: Some((index, scale)),
             disp,
+            gs: false,
+        }
+    }
+
+    /// `gs:[base + disp]`
+    pub(super) fn in_gs(base: Reg, disp: i32) -> Self {
+        Self {
+            gs: true,
+            ..Self::at(base, disp)
         }
     }
 }
@@ -306,6 +318,9 @@ impl Assembler {
 
     /// An instruction of one opcode byte.
     fn op1(&mut self, width: Width, opcode: u8, reg: u8, operand: Operand, byte_reg: bool) {
+        if matches!(operand, Operand::Mem(mem) if mem.gs) {
+            self.byte(0x65);
+        }
         if width == Width::B16 {
             self.byte(0x66);
         }
@@ -705,6 +720,12 @@ impl Assembler {
     pub(super) fn pop(&mut self, reg: Reg) {
         self.rex(false, 0, reg.into(), false);
         self.byte(0x58 | reg.0 & 7);
+    }
+
+    /// Makes a register the base of segment `gs`.
+    pub(super) fn write_gs_base(&mut self, base: Reg) {
+        self.byte(0xf3);
+        self.op2(true, 0xae, 3, base.into(), false);
     }
 
     pub(super) fn ret(&mut self) {

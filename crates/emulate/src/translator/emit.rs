@@ -9,10 +9,14 @@ use clade_riscv::isa::{Class, Inst, Op};
 use super::assembler::{
     Alu, Assembler, CodeOffset, Cond, Label, Mem, Operand, RAX, RCX, RDX, Reg, Scale, Width,
 };
-use super::float_registers::{FloatRegisters, Held};
+use super::float_registers::{self, FloatRegisters};
+use super::integer_registers::{self, IntegerRegisters};
 use super::layout::*;
 use super::thunks::Thunks;
 use super::unit::{self, Block, End, Placed};
+
+/// How far to look for another use of a register.
+const LOOK_AHEAD: usize = 12;
 
 /// What the translator's configuration has to do with the code.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +62,8 @@ pub(super) fn emit(
         float_checked: false,
         nearest_checked: false,
         floats: FloatRegisters::default(),
+        integers: IntegerRegisters::default(),
+        rest: &[],
     };
     for index in 0..blocks.len() {
         emitter.block(index);
@@ -88,7 +94,7 @@ enum Stub {
         raw: u32,
         place: Place,
         /// What is expected behind the instruction.
-        held: Held,
+        held: (integer_registers::Held, float_registers::Held),
     },
     /// Leaves by a thunk that takes a place.
     Leave {
@@ -124,6 +130,9 @@ pub(super) struct Emitter<'a> {
     /// Whether it has seen, too, that the guest rounds to nearest.
     nearest_checked: bool,
     pub(super) floats: FloatRegisters,
+    pub(super) integers: IntegerRegisters,
+    /// The instructions of the block behind the current one.
+    rest: &'a [Placed],
 }
 
 /// Where a direct jump within the page leads.
@@ -140,6 +149,7 @@ impl Emitter<'_> {
         let count = block.instructions.len() as u16;
         self.forget_checks();
         self.floats = FloatRegisters::default();
+        self.integers = IntegerRegisters::default();
         self.a
             .alu_imm(Width::B64, Alu::Sub, BUDGET, i32::from(count));
         if block.entry || self.options.exact {
@@ -151,12 +161,14 @@ impl Emitter<'_> {
                 thunk: self.thunks.out_of_budget,
             });
         }
-        for (before, placed) in (0..).zip(&block.instructions) {
+        for (before, placed) in block.instructions.iter().enumerate() {
             self.instructions.push((*placed, self.a.here()));
-            self.place = Place::new(placed.offset, count - before);
+            self.place = Place::new(placed.offset, count - before as u16);
             self.raw = placed.raw;
+            self.rest = &block.instructions[before + 1..];
             let stubs = self.stubs.len();
             self.floats.begin_instruction();
+            self.integers.begin_instruction();
             self.instruction(placed, index);
             self.expect_held(stubs);
         }
@@ -211,6 +223,7 @@ impl Emitter<'_> {
         self.a.mov_imm(RCX, i64::from(self.place.0));
         self.a.call_to(self.thunks.interpret);
         self.floats.forget_held();
+        self.integers.forget_held();
     }
 
     /// Has the interpreter execute the current instruction after a jump to the first label, and
@@ -222,14 +235,14 @@ impl Emitter<'_> {
             resume,
             raw: self.raw,
             place: self.place,
-            held: Held::default(),
+            held: Default::default(),
         });
         (label, resume)
     }
 
     /// Tells the stubs from `first` on what the code behind the current instruction expects.
     fn expect_held(&mut self, first: usize) {
-        let now = self.floats.held();
+        let now = (self.integers.held(), self.floats.held());
         for stub in &mut self.stubs[first..] {
             if let Stub::Assist { held, .. } = stub {
                 *held = now;
@@ -275,18 +288,31 @@ impl Emitter<'_> {
     // Registers.
 
     /// Where a register can be read. Not `x0`.
-    pub(super) fn operand(&self, x: u8) -> Operand {
+    pub(super) fn operand(&mut self, x: u8) -> Operand {
         debug_assert_ne!(x, 0);
-        pinned(x).map_or_else(|| x_slot(x).into(), Operand::Reg)
+        match self.find_host(x) {
+            Some(reg) => reg.into(),
+            None if self.is_read_later(x) => self.read(x, RAX).into(),
+            None => x_slot(x).into(),
+        }
     }
 
-    /// A host register with the value of `x`: its own, or else `scratch`.
+    /// A host register with the value of `x`; `scratch` only when it is zero, or no other is free.
     pub(super) fn read(&mut self, x: u8, scratch: Reg) -> Reg {
-        if let Some(reg) = pinned(x) {
+        if let Some(reg) = self.find_host(x) {
             return reg;
         }
-        self.copy(x, scratch);
-        scratch
+        if x == 0 {
+            self.a.mov_imm(scratch, 0);
+            return scratch;
+        }
+        let Some(reg) = self.integers.allocate() else {
+            self.a.mov(scratch, x_slot(x));
+            return scratch;
+        };
+        self.a.mov(reg, x_slot(x));
+        self.integers.hold(reg, x);
+        reg
     }
 
     /// Puts the value of `x` into `to`.
@@ -300,8 +326,12 @@ impl Emitter<'_> {
     }
 
     /// The host register in which to compute a new value of `x`; then call [`Emitter::write`].
-    pub(super) fn target(&self, x: u8, scratch: Reg) -> Reg {
-        pinned(x).unwrap_or(scratch)
+    pub(super) fn target(&mut self, x: u8, scratch: Reg) -> Reg {
+        match self.find_host(x) {
+            _ if x == 0 => scratch,
+            Some(reg) => reg,
+            None => self.integers.allocate().unwrap_or(scratch),
+        }
     }
 
     /// Makes `from` the value of `x`.
@@ -309,8 +339,30 @@ impl Emitter<'_> {
         match pinned(x) {
             _ if x == 0 => {}
             Some(reg) => self.a.mov(reg, from),
-            None => self.a.store(Width::B64, x_slot(x), from),
+            None => {
+                self.a.store(Width::B64, x_slot(x), from);
+                self.integers.hold(from, x);
+            }
         }
+    }
+
+    /// The host register that has the value of `x` already.
+    fn find_host(&mut self, x: u8) -> Option<Reg> {
+        pinned(x).or_else(|| self.integers.find(x))
+    }
+
+    /// Whether the block reads `x` again before it writes it, perhaps: where an instruction names
+    /// a floating-point register, that is taken for an integer one.
+    fn is_read_later(&self, x: u8) -> bool {
+        for placed in &self.rest[..self.rest.len().min(LOOK_AHEAD)] {
+            if placed.inst.rs1 == x || placed.inst.rs2 == x {
+                return true;
+            }
+            if placed.inst.rd == x {
+                return false;
+            }
+        }
+        false
     }
 
     // Control flow.
@@ -425,10 +477,12 @@ impl Emitter<'_> {
 
     /// Sets the flags by two registers.
     pub(super) fn compare(&mut self, rs1: u8, rs2: u8) {
-        match (pinned(rs1), rs2) {
-            (Some(a), 0) => self.a.test(a, a),
-            (None, 0) if rs1 != 0 => self.a.alu_imm(Width::B64, Alu::Cmp, x_slot(rs1), 0),
-            (_, 0) => self.a.alu(Alu::Cmp, RAX, RAX),
+        match (rs1, rs2) {
+            (0, 0) => self.a.alu(Alu::Cmp, RAX, RAX),
+            (_, 0) => match self.operand(rs1) {
+                Operand::Reg(a) => self.a.test(a, a),
+                slot => self.a.alu_imm(Width::B64, Alu::Cmp, slot, 0),
+            },
             _ => {
                 let a = self.read(rs1, RAX);
                 let b = self.operand(rs2);
@@ -491,7 +545,10 @@ impl Emitter<'_> {
                     self.raw = raw;
                     self.place = place;
                     self.assist();
-                    for (xmm, f, format) in held.iter() {
+                    for (reg, x) in held.0.iter() {
+                        self.a.mov(reg, x_slot(x));
+                    }
+                    for (xmm, f, format) in held.1.iter() {
                         self.a.load_float(format, xmm, f_slot(f));
                     }
                     self.a.jmp(resume);

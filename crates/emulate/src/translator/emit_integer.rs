@@ -147,13 +147,9 @@ impl Emitter<'_> {
     }
 
     fn constant(&mut self, rd: u8, value: i64) {
-        match pinned(rd) {
-            Some(reg) => self.a.mov_imm(reg, value),
-            None => {
-                let value = i32::try_from(value).expect("immediates have 32 bits");
-                self.a.store_imm(Width::B64, x_slot(rd), value);
-            }
-        }
+        let to = self.target(rd, RAX);
+        self.a.mov_imm(to, value);
+        self.write(rd, to);
     }
 
     fn move_register(&mut self, rd: u8, rs: u8) {
@@ -168,18 +164,17 @@ impl Emitter<'_> {
     }
 
     fn add_immediate(&mut self, rd: u8, rs1: u8, imm: i32) {
-        match (pinned(rd), pinned(rs1)) {
-            _ if imm == 0 => self.move_register(rd, rs1),
-            (None, None) if rd == rs1 => {
-                self.a.alu_imm(Width::B64, Alu::Add, x_slot(rd), imm);
-            }
-            (Some(to), Some(from)) if to != from => self.a.lea(to, Mem::at(from, imm)),
-            (None, Some(from)) => {
-                self.a.lea(RAX, Mem::at(from, imm));
-                self.write(rd, RAX);
-            }
-            _ => self.immediate(Alu::Add, rd, rs1, imm),
+        if imm == 0 {
+            return self.move_register(rd, rs1);
         }
+        let from = self.read(rs1, RAX);
+        let to = self.target(rd, RAX);
+        if from == to {
+            self.a.alu_imm(Width::B64, Alu::Add, to, imm);
+        } else {
+            self.a.lea(to, Mem::at(from, imm));
+        }
+        self.write(rd, to);
     }
 
     fn immediate(&mut self, op: Alu, rd: u8, rs1: u8, imm: i32) {
@@ -197,16 +192,14 @@ impl Emitter<'_> {
     }
 
     fn add(&mut self, rd: u8, rs1: u8, rs2: u8) {
-        match (pinned(rd), pinned(rs1), pinned(rs2)) {
-            (Some(to), Some(a), Some(b)) if to != a && to != b => {
-                self.a.lea(to, Mem::indexed(a, b, Scale::One, 0));
-            }
-            (None, Some(a), Some(b)) => {
-                self.a.lea(RAX, Mem::indexed(a, b, Scale::One, 0));
-                self.write(rd, RAX);
-            }
-            _ => self.binary(Alu::Add, rd, rs1, rs2),
+        if rd == rs1 || rd == rs2 {
+            return self.binary(Alu::Add, rd, rs1, rs2);
         }
+        let a = self.read(rs1, RAX);
+        let b = self.read(rs2, RCX);
+        let to = self.target(rd, RAX);
+        self.a.lea(to, Mem::indexed(a, b, Scale::One, 0));
+        self.write(rd, to);
     }
 
     /// `rd = rs1 op rs2`.
@@ -271,13 +264,8 @@ impl Emitter<'_> {
         if imm == 0 {
             return self.extension(Width::B32, true, rd, rs1);
         }
-        match pinned(rs1) {
-            Some(from) => self.a.lea32(RAX, Mem::at(from, imm)),
-            None => {
-                self.a.mov32(RAX, x_slot(rs1));
-                self.a.alu_imm(Width::B32, Alu::Add, RAX, imm);
-            }
-        }
+        let from = self.read(rs1, RAX);
+        self.a.lea32(RAX, Mem::at(from, imm));
         self.write_word(rd, RAX);
     }
 
@@ -357,6 +345,7 @@ impl Emitter<'_> {
     fn multiply_high(&mut self, op: Unary, rd: u8, rs1: u8, rs2: u8) {
         let b = self.read(rs2, RCX);
         self.copy(rs1, RAX);
+        self.integers.clobber(RDX);
         self.a.unary(Width::B64, op, b);
         self.write(rd, RDX);
     }
@@ -366,6 +355,7 @@ impl Emitter<'_> {
     fn divide_signed(&mut self, width: Width, result: Reg, rd: u8, rs1: u8, rs2: u8) {
         self.copy(rs2, RCX);
         self.copy(rs1, RAX);
+        self.integers.clobber(RDX);
         // -1 and 0 are the divisors that need care: unsigned(divisor + 1) < 2.
         let a = &mut self.a;
         a.lea(RDX, Mem::at(RCX, 1));
@@ -392,6 +382,7 @@ impl Emitter<'_> {
     fn divide_unsigned(&mut self, width: Width, result: Reg, rd: u8, rs1: u8, rs2: u8) {
         self.copy(rs2, RCX);
         self.copy(rs1, RAX);
+        self.integers.clobber(RDX);
         let a = &mut self.a;
         if width == Width::B64 {
             a.test(RCX, RCX);
@@ -514,11 +505,16 @@ impl Emitter<'_> {
     /// `rd = 0` if `rs2` compares so with zero, else `rs1`.
     fn zero_if(&mut self, cond: Cond, rd: u8, rs1: u8, rs2: u8) {
         self.copy(rs1, RAX);
+        if rs2 == 0 {
+            // Zero equals zero.
+            let value = if cond == Cond::Equal { 0 } else { rs1 };
+            return self.move_register(rd, value);
+        }
+        let b = self.operand(rs2);
         // Before the comparison: clearing changes the flags.
-        self.a.mov_imm(RDX, 0);
-        let b = self.read(rs2, RCX);
-        self.a.test(b, b);
-        self.a.cmov(cond, RAX, RDX);
+        self.a.mov_imm(RCX, 0);
+        self.a.alu_imm(Width::B64, Alu::Cmp, b, 0);
+        self.a.cmov(cond, RAX, RCX);
         self.write(rd, RAX);
     }
 }

@@ -37,11 +37,11 @@ fn bytes(width: Width) -> i32 {
 impl Emitter<'_> {
     /// Looks up the `size` bytes at `rs1 + imm`, where `tag` is the offset of the TLB tag that
     /// allows the access. All within one page will do: the host accesses misaligned data as it
-    /// is. Uses all scratch registers; `rcx` is free afterwards.
+    /// is. Uses the scratch registers; `rcx` is free afterwards.
     fn locate(&mut self, rs1: u8, imm: i32, size: i32, tag: usize) -> Found {
         let (miss, resume) = self.assist_stub();
-        let base = self.read(rs1, RDX);
-        let entry = |field: usize| Mem::indexed(TLB, RAX, Scale::One, field as i32);
+        let base = self.read(rs1, RCX);
+        let entry = |field: usize| Mem::in_gs(RAX, field as i32);
         const ENTRY_SHIFT: u32 = size_of::<Entry>().trailing_zeros();
         let mask = (self.options.tlb_entries as i32 - 1) << ENTRY_SHIFT;
         let a = &mut self.a;
@@ -66,7 +66,7 @@ impl Emitter<'_> {
     /// the trap.
     fn locate_aligned(&mut self, rs1: u8, size: i32) -> Found {
         let found = self.locate(rs1, 0, size, offset_of!(Entry, write));
-        let base = self.read(rs1, RDX);
+        let base = self.read(rs1, RCX);
         self.a.test_imm32(base, size - 1);
         self.a.jcc(Cond::NotEqual, found.miss);
         found

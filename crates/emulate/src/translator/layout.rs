@@ -1,13 +1,14 @@
 //! Which host register holds what, and where generated code finds the rest.
 //!
-//! The same everywhere, so that any piece of code may jump to any other: nine guest registers live
-//! in host registers, the others in the hart's own state, which `rbp` points into.
+//! The same everywhere, so that any piece of code may jump to any other: eight guest registers live
+//! in host registers, the others in the hart's own state, which `rbp` points into. The segment
+//! `gs` begins at the TLB's entries for loads and stores.
 
 use std::mem::offset_of;
 
 use clade_riscv::hart::Hart;
 
-use super::assembler::{Mem, R8, R9, R10, R11, R12, R13, R14, R15, RBP, RBX, RDI, RSI, Reg};
+use super::assembler::{Mem, R8, R9, R10, R11, R12, R14, RBP, RBX, RDI, RSI, Reg};
 use crate::core::Core;
 use crate::native::JitState;
 
@@ -15,14 +16,10 @@ use crate::native::JitState;
 pub(super) const STATE: Reg = RBP;
 /// Instructions that may still be retired, less those of the block that runs.
 pub(super) const BUDGET: Reg = R14;
-/// The TLB's entries for loads and stores.
-pub(super) const TLB: Reg = R15;
-
 /// Guest registers that live in host registers: those that compilers use most.
-pub(super) const PINNED: [(u8, Reg); 9] = [
+pub(super) const PINNED: [(u8, Reg); 8] = [
     (2, RBX),
     (8, R12),
-    (9, R13),
     (10, RSI),
     (11, RDI),
     (12, R8),
@@ -36,7 +33,6 @@ pub(super) const fn pinned(x: u8) -> Option<Reg> {
     match x {
         2 => Some(RBX),
         8 => Some(R12),
-        9 => Some(R13),
         10 => Some(RSI),
         11 => Some(RDI),
         12 => Some(R8),
@@ -55,6 +51,7 @@ const fn field(offset: usize) -> Mem {
         base: STATE,
         index: None,
         disp: offset as i32 - BIAS,
+        gs: false,
     }
 }
 

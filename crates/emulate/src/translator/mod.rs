@@ -17,6 +17,7 @@ mod emit_float_convert;
 mod emit_integer;
 mod emit_memory;
 mod float_registers;
+mod integer_registers;
 mod layout;
 mod pages;
 mod runtime;
@@ -124,7 +125,8 @@ impl Translator {
             && is_x86_feature_detected!("popcnt")
             && is_x86_feature_detected!("sse4.1")
             && is_x86_feature_detected!("avx")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && can_write_gs_base();
         if !supported {
             return None;
         }
@@ -309,6 +311,12 @@ impl Segments {
         }
         Some((self.start + self.current as usize * self.size + self.used) as CodeOffset)
     }
+}
+
+/// Whether programs may set the base of segment `gs` themselves (Linux 5.9 and later).
+fn can_write_gs_base() -> bool {
+    const HWCAP2_FSGSBASE: usize = 1 << 1;
+    rustix::param::linux_hwcap().1 & HWCAP2_FSGSBASE != 0
 }
 
 /// A number for the page of `at` that no other page of the guest has: its memory lies closer

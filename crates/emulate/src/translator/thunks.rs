@@ -155,12 +155,13 @@ fn save_state(a: &mut Assembler) {
     a.load_mxcsr(HOST_MXCSR);
 }
 
-/// The inverse of [`save_state`].
+/// The inverse of [`save_state`]. Changes `rcx`.
 fn load_state(a: &mut Assembler) {
     for (x, reg) in PINNED {
         a.mov(reg, Operand::Mem(x_slot(x)));
     }
     a.mov(BUDGET, SAVED_BUDGET);
-    a.mov(TLB, DATA_TLB);
+    a.mov(RCX, DATA_TLB);
+    a.write_gs_base(RCX);
     a.load_mxcsr(GUEST_MXCSR);
 }
