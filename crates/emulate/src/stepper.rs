@@ -5,6 +5,7 @@ use clade_riscv::hart::Hart;
 
 use crate::executor::Executor;
 use crate::interpreter;
+use crate::stats::Stats;
 
 /// A hart that stops when it is told to. It does what the same hart does as a vCPU.
 pub struct Stepper {
@@ -44,5 +45,10 @@ impl Stepper {
     /// The hart's registers between two steps.
     pub fn hart(&self) -> &Hart {
         &self.executor.core.hart
+    }
+
+    /// What was done so far, in numbers.
+    pub fn stats(&self) -> Stats {
+        self.executor.core.jit.stats
     }
 }

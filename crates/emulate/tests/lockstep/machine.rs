@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use clade_emulate::{Boot, Clint, Emulator, EmulatorConfig, Stepper, Tuning};
+use clade_emulate::{Boot, Clint, Emulator, EmulatorConfig, Stats, Stepper, Tuning};
 use clade_engine::{Clock, GuestRam, IoBus, IoDevice, Unmapped};
 use clade_riscv::hart::Hart;
 use vm_memory::{Bytes, GuestAddress};
@@ -123,6 +123,10 @@ impl Machine {
 
     pub(crate) fn hart(&self) -> &Hart {
         self.stepper.hart()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.stepper.stats()
     }
 
     /// Lets `ns` pass, then executes `instructions` instructions and exceptions together.

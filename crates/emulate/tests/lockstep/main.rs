@@ -20,6 +20,7 @@ mod tuning;
 
 use std::collections::BTreeSet;
 
+use clade_emulate::{Tier, Tuning};
 use clade_riscv::isa::Op;
 
 use machine::{BASE, Machine};
@@ -176,4 +177,32 @@ fn wandering_programs_get_around() {
     for cause in exceptions.into_iter().chain(interrupts) {
         assert!(traps.contains(&cause), "no trap has cause {cause:#x}");
     }
+}
+
+/// A translator that does not translate has nothing to compare, and one whose code always fits
+/// never gives any up.
+#[test]
+fn wandering_programs_are_translated() {
+    if Tier::best() != Tier::Translator {
+        say("SKIPPED: this host has no translator");
+        return;
+    }
+    let tuning = Tuning {
+        tier: Tier::Translator,
+        hot_after: 0,
+        code_bytes: 1 << 20,
+        exact_polls: true,
+        ..Tuning::default()
+    };
+    let (mut evictions, mut executed, mut interpreted) = (0, 0, 0);
+    for seed in 0..20 {
+        let mut machine = Machine::new(&program::program(seed), tuning.clone());
+        machine.advance(0, 50_000);
+        let stats = machine.stats();
+        evictions += stats.evictions;
+        executed += machine.hart().retired;
+        interpreted += stats.interpreted;
+    }
+    assert!(evictions > 0);
+    assert!(interpreted < executed / 2, "{interpreted} of {executed}");
 }
