@@ -32,6 +32,6 @@ def advance(dt, steps):
             body[2] += dt * body[5]
 
 
-advance(0.01, 40_000)
+advance(0.01, 20_000)
 for body in BODIES:
     print(*(coordinate.hex() for coordinate in body[:3]))

@@ -2,7 +2,7 @@ CREATE TABLE sale (id INTEGER PRIMARY KEY, customer INTEGER, product TEXT, amoun
 BEGIN;
 WITH RECURSIVE n(i, r) AS (
     SELECT 1, 12345
-    UNION ALL SELECT i + 1, (r * 1103515245 + 12345) & 0x7fffffff FROM n WHERE i < 150000
+    UNION ALL SELECT i + 1, (r * 1103515245 + 12345) & 0x7fffffff FROM n WHERE i < 40000
 )
 INSERT INTO sale SELECT i, (r >> 5) % 5000, printf('product %05d', (r >> 9) % 2000), (r % 10007) / 4.0
 FROM n;

@@ -18,14 +18,14 @@ const A4: u8 = 14;
 /// All of them, with the two loops.
 pub(crate) fn all() -> Vec<Program> {
     vec![
-        program::integer(60_000),
-        program::float(6000),
+        program::integer(120_000),
+        program::float(12_000),
         program::nothing(),
         calls(38),
         dispatch(30_000),
-        chase(4000),
-        system_calls(3_000_000),
-        ping_pong(100_000),
+        chase(200),
+        system_calls(1_500_000),
+        ping_pong(10_000),
     ]
 }
 

@@ -13,7 +13,7 @@ use crate::initrd::Initrd;
 use crate::{kernels, program};
 
 /// How many functions the C program has that is compiled.
-const FUNCTIONS: u32 = 120;
+const FUNCTIONS: u32 = 12;
 
 /// Packages of one architecture, and where the cache keeps what is made of them.
 struct Base {
