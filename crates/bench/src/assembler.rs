@@ -92,3 +92,49 @@ impl Assembler {
         self.code
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_distances_in_both_directions() {
+        let mut code = Assembler::default();
+        let end = code.label();
+        let start = code.here();
+        code.to(Op::Beq, 0, 1, 2, end);
+        code.to(Op::Jal, 0, 0, 0, start);
+        code.place(end);
+        let distances: Vec<i32> = code.finish().iter().map(|inst| inst.imm).collect();
+        assert_eq!(distances, [8, -4]);
+    }
+
+    #[test]
+    fn any_value_is_the_sum_of_its_parts() {
+        for value in [
+            0,
+            1,
+            -1,
+            2047,
+            2048,
+            -2048,
+            -2049,
+            0x1234_5fff,
+            i32::MAX,
+            i32::MIN,
+        ] {
+            let mut code = Assembler::default();
+            code.set(5, value);
+            let parts = code.finish();
+            let sum = parts
+                .iter()
+                .fold(0i32, |sum, inst| sum.wrapping_add(inst.imm));
+            assert_eq!(sum, value);
+            assert!(
+                parts
+                    .iter()
+                    .all(|inst| clade_riscv::isa::encode(inst).is_some())
+            );
+        }
+    }
+}

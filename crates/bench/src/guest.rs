@@ -70,3 +70,53 @@ pub(crate) fn run_command(guest: &mut dyn Guest, command: &str) -> Result<Outcom
         good: guest.transcript().between(end, status).starts_with("0 "),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A console that echoes what is typed and answers with the status.
+    struct Echo {
+        transcript: Transcript,
+        status: u8,
+    }
+
+    impl Guest for Echo {
+        fn type_text(&mut self, text: &str) -> Result<(), String> {
+            let status = self.status;
+            self.transcript.push(text.replace('\n', "\r\n").as_bytes());
+            self.transcript
+                .push(format!("begin\r\na\r\nb\r\nend of it: {status} ok\r\n# ").as_bytes());
+            self.transcript.end();
+            Ok(())
+        }
+
+        fn transcript(&self) -> &Transcript {
+            &self.transcript
+        }
+    }
+
+    #[test]
+    fn a_command_is_told_by_its_output_and_status_without_the_echo() {
+        for (status, good) in [(0, true), (1, false), (10, false)] {
+            let mut guest = Echo {
+                transcript: Transcript::default(),
+                status,
+            };
+            let outcome = run_command(&mut guest, "begin").unwrap();
+            assert_eq!((outcome.output.as_str(), outcome.good), ("a\nb\n", good));
+        }
+    }
+
+    #[test]
+    fn a_guest_that_ended_is_not_waited_for() {
+        let guest = Echo {
+            transcript: Transcript::default(),
+            status: 0,
+        };
+        guest.transcript.push(b"panic");
+        guest.transcript.end();
+        let error = expect(&guest, 0, "begin").unwrap_err();
+        assert!(error.ends_with("panic"), "{error}");
+    }
+}

@@ -14,6 +14,7 @@ mod kernels;
 mod peer;
 mod program;
 mod qemu;
+mod speed;
 mod terminal;
 mod workloads;
 
@@ -26,9 +27,11 @@ use peer::Peer;
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
                              [--peer clade|qemu|native,...] [--json FILE]
+       clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
+  speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)
   --cpus N         harts of the guests (default 1); as many copies of each workload run at once
@@ -84,10 +87,10 @@ fn main() -> ExitCode {
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     let verb = arguments.next().ok_or(USAGE)?;
-    let options = parse(arguments)?;
     match verb.as_str() {
-        "boot" => boot::run(&options),
-        "workloads" => workloads::run(&options),
+        "boot" => boot::run(&parse(arguments)?),
+        "workloads" => workloads::run(&parse(arguments)?),
+        "speed" => speed::run(arguments),
         _ => Err(USAGE.into()),
     }
 }

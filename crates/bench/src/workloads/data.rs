@@ -38,20 +38,11 @@ pub(crate) fn text() -> Vec<u8> {
             text.extend_from_slice(&words[random.below(rank + 1) as usize]);
             text.push(b' ');
         }
-        let _ = write!(Ascii(&mut text), "{}\n", random.below(100_000));
+        text.extend(format!("{}\n", random.below(100_000)).bytes());
     }
     text.truncate(TEXT_SIZE - 1);
     text.push(b'\n');
     text
-}
-
-struct Ascii<'a>(&'a mut Vec<u8>);
-
-impl Write for Ascii<'_> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }
 
 /// A C program of `functions` functions with loops, branches, switches and structures; it prints a

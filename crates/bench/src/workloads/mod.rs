@@ -54,10 +54,13 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     session.report.print();
     if let Some(path) = &options.json {
-        session.report.write_json(path)?;
+        session.report.write_json(path, &session.outputs)?;
     }
     session.report.verdict()
 }
+
+/// What each workload printed first, and under whom.
+type Outputs = BTreeMap<&'static str, (Peer, String)>;
 
 /// A run of the benchmark.
 struct Session<'a> {
@@ -67,8 +70,7 @@ struct Session<'a> {
     report: Report,
     /// Those that are started, and well.
     runners: BTreeMap<Peer, Runner>,
-    /// What each workload printed first, and under whom.
-    outputs: BTreeMap<&'static str, (Peer, String)>,
+    outputs: Outputs,
     /// Peers that this host has not.
     skipped: Vec<Peer>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ALL, BOOT, qemu_version};
+use super::{ALL, BOOT, Outputs, qemu_version};
 use crate::Options;
 use crate::peer::Peer;
 
@@ -127,8 +127,8 @@ impl Report {
         (!ratios.is_empty()).then(|| (logs / ratios.len() as f64).exp())
     }
 
-    /// Writes the times of all rounds, in seconds.
-    pub(crate) fn write_json(&self, path: &Path) -> Result<(), String> {
+    /// Writes the times of all rounds, in seconds, and what the workloads printed.
+    pub(crate) fn write_json(&self, path: &Path, outputs: &Outputs) -> Result<(), String> {
         let peers = |name| -> Value {
             let times = |&peer| {
                 Some((
@@ -138,10 +138,13 @@ impl Report {
             };
             Value::Object(self.peers.iter().filter_map(times).collect())
         };
+        let printed =
+            |(name, (_, output)): (&&str, &(Peer, String))| ((*name).to_owned(), json!(output));
         let seconds = names().map(|name| (name.to_owned(), peers(name))).collect();
         let report = json!({
             "header": self.header,
             "seconds": Value::Object(seconds),
+            "outputs": Value::Object(outputs.iter().map(printed).collect()),
             "failures": self.failures,
         });
         std::fs::write(path, format!("{report:#}\n"))
@@ -157,4 +160,47 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 fn cell(value: Option<f64>, unit: &str) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2} {unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(times: &[(&'static str, Peer, u64)]) -> Report {
+        let mut report = Report {
+            header: String::new(),
+            peers: vec![Peer::Clade, Peer::Qemu],
+            times: BTreeMap::new(),
+            failures: Vec::new(),
+        };
+        for &(name, peer, seconds) in times {
+            report.add(name, peer, Duration::from_secs(seconds));
+        }
+        report
+    }
+
+    #[test]
+    fn the_mean_is_geometric_over_the_best_times_of_both() {
+        let ratio = (Peer::Qemu, Peer::Clade);
+        let report = report(&[
+            ("gzip", Peer::Clade, 1),
+            ("gzip", Peer::Qemu, 9),
+            ("gzip", Peer::Qemu, 8),
+            ("sort", Peer::Clade, 4),
+            ("sort", Peer::Qemu, 8),
+            ("zstd", Peer::Clade, 1),
+        ]);
+        assert!((report.mean(ratio).unwrap() - 4.0).abs() < 1e-9);
+        assert_eq!(report.ratio("zstd", ratio), None);
+        assert_eq!(report.ratios(), [ratio]);
+    }
+
+    #[test]
+    fn a_failure_is_in_the_verdict() {
+        let mut report = report(&[]);
+        assert_eq!(report.verdict(), Ok(()));
+        report.fail("gzip", Peer::Clade, "printed nonsense");
+        let verdict = report.verdict().unwrap_err();
+        assert!(verdict.contains("gzip under Clade: printed nonsense"));
+    }
 }

@@ -199,3 +199,41 @@ impl Root {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leaves_its_folder_is_refused() {
+        for (paths, good) in [
+            (vec!["usr/bin/a", "usr/lib/b", "bin"], true),
+            (vec!["usr/../../a"], false),
+            (vec!["usr//a"], false),
+            (vec!["/etc/a"], false),
+            (vec![""], false),
+            (vec!["etc", "etc/a/b"], false),
+        ] {
+            let mut root = Root {
+                nodes: BTreeMap::new(),
+            };
+            paths.iter().for_each(|path| root.link(path, "/elsewhere"));
+            assert_eq!(root.check().is_ok(), good, "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_added() {
+        let mut root = Root {
+            nodes: BTreeMap::new(),
+        };
+        root.file("usr/bin/a", 0o755, b"content".to_vec());
+        root.link("bin", "usr/bin");
+        let folder = tempfile::tempdir().unwrap();
+        root.unpack(folder.path()).unwrap();
+        let path = folder.path().join("bin/a");
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
+}
