@@ -122,7 +122,7 @@ openssl enc -aes-128-cbc -K $key -iv $key -in plain -out cipher; tail -c 16 ciph
     both("ng-pipe", "stress-ng -q --pipe 1 --pipe-ops 20000"),
     both("ng-switch", "stress-ng -q --switch 1 --switch-ops 20000"),
     both("ng-fork", "stress-ng -q --fork 1 --fork-ops 500"),
-    both("ng-get", "stress-ng -q --get 1 --get-ops 3000"),
+    both("ng-get", "stress-ng -q --get 1 --get-ops 15000"),
     both("ng-memcpy", "stress-ng -q --memcpy 1 --memcpy-ops 60"),
     both(
         "ng-stream",
