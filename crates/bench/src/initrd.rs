@@ -11,6 +11,25 @@ pub(crate) struct Initrd {
     path: PathBuf,
 }
 
+const PREFIX: &str = "clade-bench-";
+const SUFFIX: &str = ".cpio";
+
+/// Removes what runs left behind that were killed: those whose process is gone.
+fn remove_abandoned() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten() {
+        let Ok(entry) = entry else { continue };
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX))
+            .and_then(|process| process.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            // One of another user cannot be removed, and does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 type File = BufWriter<fs::File>;
 
 impl Initrd {
@@ -19,7 +38,8 @@ impl Initrd {
         base: &Path,
         fill: impl FnOnce(&mut cpio::Writer<File>) -> io::Result<()>,
     ) -> Result<Self, String> {
-        let name = format!("clade-bench-{}.cpio", std::process::id());
+        remove_abandoned();
+        let name = format!("{PREFIX}{}{SUFFIX}", std::process::id());
         let initrd = Self {
             path: std::env::temp_dir().join(name),
         };
