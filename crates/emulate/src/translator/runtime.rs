@@ -1,7 +1,7 @@
 //! What generated code calls, and what calls it.
 
 use clade_riscv::csr::status;
-use clade_riscv::isa;
+use clade_riscv::isa::{self, Class};
 
 use super::Translator;
 use super::assembler::CodeOffset;
@@ -94,6 +94,11 @@ pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place)
         // It was decoded when it was translated.
         return Reason::Interpret as u32;
     };
+    // What other harts sent shows in CSRs.
+    if inst.op.spec().class == Class::Csr && core.port.attention() {
+        core.jit.budget = core.jit.limit.wrapping_sub(core.hart.retired) as i64;
+        return Reason::Continue as u32;
+    }
     let changes = core.tlb.changes();
     let step = interpreter::execute_one(core, &inst, raw);
     core.export_float();
