@@ -88,6 +88,16 @@ impl Assembler {
         self.imm8(predicate);
     }
 
+    /// `dst = src rounded to an integer`; `mode` is the immediate byte (`roundss`, `roundsd`).
+    pub(super) fn round_float(&mut self, format: Format, dst: Xmm, src: Xmm, mode: u8) {
+        let opcode = match format {
+            Format::Single => 0x0a,
+            Format::Double => 0x0b,
+        };
+        self.vex(Simd::P66, Map::M0F3A, false, opcode, dst.0, src.0, src);
+        self.imm8(mode);
+    }
+
     /// `dst = low bits of src`, zero-extended.
     pub(super) fn float_bits(&mut self, width: Width, dst: Reg, src: Xmm) {
         let wide = width == Width::B64;

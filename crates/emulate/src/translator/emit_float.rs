@@ -19,6 +19,10 @@ pub(super) const DYNAMIC: u8 = 7;
 pub(super) const NEAREST: u8 = 0;
 /// `rm` of one that rounds towards zero.
 pub(super) const TO_ZERO: u8 = 1;
+/// `rm` of one that rounds towards -∞.
+pub(super) const DOWN: u8 = 2;
+/// `rm` of one that rounds towards +∞.
+pub(super) const UP: u8 = 3;
 
 // Opcodes of the host's arithmetic.
 const SQRT: u8 = 0x51;

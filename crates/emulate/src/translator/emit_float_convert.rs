@@ -1,11 +1,12 @@
 //! Conversions between floating-point formats and integers.
 
+use clade_riscv::fp;
 use clade_riscv::isa::{Inst, Op};
 
 use super::assembler::{Alu, Cond, RAX, RCX, Shift, Width};
 use super::emit::Emitter;
-use super::emit_float::{DYNAMIC, NEAREST, TO_ZERO};
-use super::float_registers::Format;
+use super::emit_float::{DOWN, DYNAMIC, NEAREST, TO_ZERO, UP};
+use super::float_registers::{Format, XMM0};
 
 // Opcodes of the host's conversions.
 const FROM_INTEGER: u8 = 0x2a;
@@ -20,6 +21,26 @@ enum Integer {
     U32,
     I64,
     U64,
+}
+
+/// What the host's rounding to an integer does about the inexact exception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inexact {
+    Raised = 0,
+    Ignored = 8,
+}
+
+/// How the host's rounding to an integer names a rounding mode.
+fn host_rounding(rm: u8) -> Option<u8> {
+    const AS_MXCSR: u8 = 4;
+    match rm {
+        NEAREST => Some(0),
+        TO_ZERO => Some(3),
+        DOWN => Some(1),
+        UP => Some(2),
+        DYNAMIC => Some(AS_MXCSR),
+        _ => None,
+    }
 }
 
 impl Emitter<'_> {
@@ -45,8 +66,34 @@ impl Emitter<'_> {
             Op::FcvtDWu => self.from_integer(inst, U32, Double),
             Op::FcvtDL => self.from_integer(inst, I64, Double),
             Op::FcvtDLu => self.from_integer(inst, U64, Double),
+            Op::FroundS => self.round(inst, Single, Inexact::Ignored),
+            Op::FroundnxS => self.round(inst, Single, Inexact::Raised),
+            Op::FroundD => self.round(inst, Double, Inexact::Ignored),
+            Op::FroundnxD => self.round(inst, Double, Inexact::Raised),
+            Op::FliS => self.float_constant(inst.rd, Single, fp::fli_s(inst.rs1).into()),
+            Op::FliD => self.float_constant(inst.rd, Double, fp::fli_d(inst.rs1)),
             _ => self.assist_float(inst),
         }
+    }
+
+    fn float_constant(&mut self, f: u8, format: Format, bits: u64) {
+        self.check_float();
+        self.a.mov_imm(RAX, bits as i64);
+        self.write_bits(f, format);
+    }
+
+    /// To an integer in the same format.
+    fn round(&mut self, inst: &Inst, format: Format, inexact: Inexact) {
+        let Some(mode) = host_rounding(inst.rm) else {
+            return self.assist_float(inst);
+        };
+        self.check_float();
+        let (nan, resume) = self.assist_stub();
+        let a = self.float_register(inst.rs1, format);
+        let to = self.floats.allocate();
+        self.a.round_float(format, to, a, mode | inexact as u8);
+        self.write_unless_nan(inst.rd, format, to, nan);
+        self.a.bind(resume);
     }
 
     fn to_format(&mut self, inst: &Inst, from: Format, to: Format) {
@@ -66,13 +113,13 @@ impl Emitter<'_> {
 
     fn to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
         let opcode = match inst.rm {
-            DYNAMIC | NEAREST => TO_INTEGER,
             TO_ZERO => TRUNCATE,
-            _ => return self.assist_float(inst),
+            _ => TO_INTEGER,
         };
         match inst.rm {
+            DYNAMIC | TO_ZERO => self.check_float(),
             NEAREST => self.check_nearest(),
-            _ => self.check_float(),
+            _ => return self.round_to_integer(inst, format, integer),
         }
         match integer {
             Integer::I32 => self.to_signed(inst, format, opcode, Width::B32),
@@ -87,6 +134,34 @@ impl Emitter<'_> {
             }
             Integer::U64 => self.to_unsigned(inst, format, opcode, 63),
         }
+    }
+
+    /// In a rounding mode that is not the host's at the moment.
+    fn round_to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
+        let width = match integer {
+            Integer::I32 => Width::B32,
+            Integer::I64 => Width::B64,
+            Integer::U32 | Integer::U64 => return self.assist_float(inst),
+        };
+        let Some(mode) = host_rounding(inst.rm) else {
+            return self.assist_float(inst);
+        };
+        self.check_float();
+        let (invalid, resume) = self.assist_stub();
+        let a = self.float_register(inst.rs1, format);
+        let to = self.target(inst.rd, RAX);
+        self.a
+            .round_float(format, XMM0, a, mode | Inexact::Ignored as u8);
+        self.a
+            .scalar_integer(format, TRUNCATE, width, (to.0, 0), XMM0);
+        self.a.alu_imm(width, Alu::Cmp, to, 1);
+        self.a.jcc(Cond::Overflow, invalid);
+        // What is out of range is not inexact: only now can that be known.
+        self.a
+            .round_float(format, XMM0, a, mode | Inexact::Raised as u8);
+        self.a.movsx(to, width, to);
+        self.write(inst.rd, to);
+        self.a.bind(resume);
     }
 
     /// The host gives the least integer for what is out of range.
