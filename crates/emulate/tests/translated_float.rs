@@ -103,7 +103,7 @@ fn computation(op: Op, at: &Registers, rm: u8) -> u32 {
 mod each_operation {
     use super::*;
 
-    const ROWS: u64 = 1500;
+    const ROWS: u64 = 1200;
     /// Rows of `fcsr` and three operands, of which the first also is the integer.
     const INPUTS: u64 = BASE + 0x1_0000;
     const INPUT_SIZE: u64 = 32;
@@ -204,11 +204,30 @@ mod each_operation {
 
 /// Three operands that have something to do with one another.
 fn operands(random: &mut Random) -> [u64; 3] {
-    match random.below(4) {
-        0 => [(); 3].map(|()| close(random, 52, 11)),
-        1 => [(); 3].map(|()| close(random, 23, 8) | 0xffff_ffff << 32),
+    match random.below(5) {
+        0 => [(); 3].map(|()| near_limit(random)),
+        1 => [(); 3].map(|()| close(random, 52, 11)),
+        2 => [(); 3].map(|()| close(random, 23, 8) | 0xffff_ffff << 32),
         _ => [(); 3].map(|()| special(random)),
     }
+}
+
+/// A number near a limit of the integers, or the nearest that its format has.
+fn near_limit(random: &mut Random) -> u64 {
+    let limit = random.pick(&[
+        0.0,
+        (1u64 << 31) as f64,
+        (1u64 << 32) as f64,
+        -(i64::MIN as f64),
+    ]);
+    let quarters = random.below(17) as f64 - 8.0;
+    let value = limit * random.pick(&[1.0, 1.0, 2.0]) + quarters / 4.0;
+    let value = if random.chance(1, 3) { -value } else { value };
+    let bits = match random.below(3) {
+        0 => u64::from((value as f32).to_bits()) | 0xffff_ffff << 32,
+        _ => value.to_bits(),
+    };
+    bits.wrapping_add(random.pick(&[0, 0, 0, 1, u64::MAX]))
 }
 
 /// A number of a few binades around 1, the least or the greatest, with a short fraction often:
@@ -325,5 +344,44 @@ mod sequences {
             assert!(found.is_done());
             assert!(expected.memory() == found.memory(), "program {seed}");
         }
+    }
+
+    /// What takes most of the host's memory: fused operations on singles that nobody has seen
+    /// boxed, each of which may have to have all that is held loaded again.
+    #[test]
+    fn may_be_as_long_as_code_can_be() {
+        const GROUPS: u64 = 25;
+        const BRANCH_REACH: u64 = 4096 - 4;
+        let mut code = Assembler::new(BASE);
+        prologue(&mut code);
+        code.address(INPUT, POOL);
+        for register in 0..32 {
+            code.immediate(Op::Flw, register, INPUT, 4 * i32::from(register));
+        }
+        for group in 0..GROUPS {
+            let count = if group == GROUPS - 1 { 64 } else { 10 };
+            for first in (0..count).map(|index| index % 10 * 3) {
+                let [rs1, rs2, rs3] = [first, first + 1, first + 2];
+                let at = Registers {
+                    rd: 31,
+                    rs1,
+                    rs2,
+                    rs3,
+                };
+                code.word(computation(Op::FmaddS, &at, DYNAMIC));
+            }
+            let elsewhere = code.here() + BRANCH_REACH;
+            code.branch(Op::Blt, COUNTER, ZERO, elsewhere);
+        }
+        finish(&mut code);
+        code.skip_to(POOL);
+        (0..32).for_each(|value| code.word(0x3f80_0000 + value));
+        let [mut expected, mut found] = machines(&code.bytes);
+        for machine in [&mut expected, &mut found] {
+            while !machine.is_done() {
+                machine.advance(0, 1000);
+            }
+        }
+        assert_eq!(expected.hart(), found.hart());
     }
 }
