@@ -179,7 +179,7 @@ impl Cond {
     }
 }
 
-/// The mandatory prefix of an SSE or VEX instruction.
+/// The mandatory prefix of a VEX instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Simd {
     None = 0,
@@ -340,24 +340,6 @@ impl Assembler {
         self.byte(0x0f);
         self.byte(opcode);
         self.modrm(reg, operand);
-    }
-
-    /// An SSE instruction.
-    pub(super) fn sse(
-        &mut self,
-        prefix: Simd,
-        wide: bool,
-        opcode: u8,
-        reg: u8,
-        operand: impl Into<Operand>,
-    ) {
-        match prefix {
-            Simd::None => {}
-            Simd::P66 => self.byte(0x66),
-            Simd::PF3 => self.byte(0xf3),
-            Simd::PF2 => self.byte(0xf2),
-        }
-        self.op2(wide, opcode, reg, operand.into(), false);
     }
 
     /// A VEX instruction with 128-bit vectors or general registers.

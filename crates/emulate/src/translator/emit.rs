@@ -59,8 +59,6 @@ pub(super) fn emit(
         instructions: Vec::new(),
         place: Place::new(0, 0),
         raw: 0,
-        float_checked: false,
-        nearest_checked: false,
         floats: FloatRegisters::default(),
         integers: IntegerRegisters::default(),
         rest: &[],
@@ -125,10 +123,7 @@ pub(super) struct Emitter<'a> {
     /// The instruction that is being translated.
     place: Place,
     raw: u32,
-    /// Whether this block has seen that floating-point instructions may run.
-    float_checked: bool,
-    /// Whether it has seen, too, that the guest rounds to nearest.
-    nearest_checked: bool,
+    /// What is known of floating point here.
     pub(super) floats: FloatRegisters,
     pub(super) integers: IntegerRegisters,
     /// The instructions of the block behind the current one.
@@ -147,7 +142,6 @@ impl Emitter<'_> {
         let block = &self.blocks[index];
         self.a.bind(self.labels[index]);
         let count = block.instructions.len() as u16;
-        self.forget_checks();
         self.floats = FloatRegisters::default();
         self.integers = IntegerRegisters::default();
         self.a
@@ -201,7 +195,7 @@ impl Emitter<'_> {
             Class::Hint if inst.op != Op::Pause => {}
             Class::Csr => {
                 self.assist();
-                self.forget_checks();
+                self.floats.forget_modes();
             }
             _ => self.assist(),
         }
@@ -248,30 +242,6 @@ impl Emitter<'_> {
                 *held = now;
             }
         }
-    }
-
-    /// Sees once in a block that floating-point instructions may run as they are.
-    pub(super) fn check_float(&mut self) {
-        if self.float_checked {
-            return;
-        }
-        self.float_checked = true;
-        self.a.alu_imm(Width::B8, Alu::Cmp, FLOAT_READY, 0);
-        self.leave_if(Cond::Equal);
-    }
-
-    /// As [`Emitter::check_float`], and that the guest rounds to nearest.
-    pub(super) fn check_nearest(&mut self) {
-        self.check_float();
-        if !std::mem::replace(&mut self.nearest_checked, true) {
-            self.a.test_imm32(GUEST_MXCSR, MXCSR_ROUNDING);
-            self.leave_if(Cond::NotEqual);
-        }
-    }
-
-    fn forget_checks(&mut self) {
-        self.float_checked = false;
-        self.nearest_checked = false;
     }
 
     /// Leaves the current instruction to the interpreter, if the condition holds.

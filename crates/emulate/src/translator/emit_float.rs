@@ -263,7 +263,25 @@ impl Emitter<'_> {
         self.write_bits(inst.rd, format);
     }
 
-    // Rounding.
+    // Modes.
+
+    /// Sees once in a block that floating-point instructions may run as they are: their state is
+    /// dirty already, and the host has the guest's rounding mode.
+    pub(super) fn check_float(&mut self) {
+        if !std::mem::replace(&mut self.floats.ready, true) {
+            self.a.alu_imm(Width::B8, Alu::Cmp, FLOAT_READY, 0);
+            self.leave_if(Cond::Equal);
+        }
+    }
+
+    /// As [`Emitter::check_float`], and that the guest rounds to nearest.
+    pub(super) fn check_nearest(&mut self) {
+        self.check_float();
+        if !std::mem::replace(&mut self.floats.nearest, true) {
+            self.a.test_imm32(GUEST_MXCSR, MXCSR_ROUNDING);
+            self.leave_if(Cond::NotEqual);
+        }
+    }
 
     /// Sees that the host rounds as the instruction asks for; false when nobody knows.
     pub(super) fn sees_rounding(&mut self, inst: &Inst) -> bool {

@@ -48,24 +48,24 @@ impl Emitter<'_> {
         use Format::{Double, Single};
         use Integer::{I32, I64, U32, U64};
         match inst.op {
-            Op::FcvtSD => self.to_format(inst, Double, Single),
-            Op::FcvtDS => self.to_format(inst, Single, Double),
-            Op::FcvtWS => self.to_integer(inst, Single, I32),
-            Op::FcvtWuS => self.to_integer(inst, Single, U32),
-            Op::FcvtLS => self.to_integer(inst, Single, I64),
-            Op::FcvtLuS => self.to_integer(inst, Single, U64),
-            Op::FcvtWD => self.to_integer(inst, Double, I32),
-            Op::FcvtWuD => self.to_integer(inst, Double, U32),
-            Op::FcvtLD => self.to_integer(inst, Double, I64),
-            Op::FcvtLuD => self.to_integer(inst, Double, U64),
-            Op::FcvtSW => self.from_integer(inst, I32, Single),
-            Op::FcvtSWu => self.from_integer(inst, U32, Single),
-            Op::FcvtSL => self.from_integer(inst, I64, Single),
-            Op::FcvtSLu => self.from_integer(inst, U64, Single),
-            Op::FcvtDW => self.from_integer(inst, I32, Double),
-            Op::FcvtDWu => self.from_integer(inst, U32, Double),
-            Op::FcvtDL => self.from_integer(inst, I64, Double),
-            Op::FcvtDLu => self.from_integer(inst, U64, Double),
+            Op::FcvtSD => self.convert_format(inst, Double, Single),
+            Op::FcvtDS => self.convert_format(inst, Single, Double),
+            Op::FcvtWS => self.convert_to_integer(inst, Single, I32),
+            Op::FcvtWuS => self.convert_to_integer(inst, Single, U32),
+            Op::FcvtLS => self.convert_to_integer(inst, Single, I64),
+            Op::FcvtLuS => self.convert_to_integer(inst, Single, U64),
+            Op::FcvtWD => self.convert_to_integer(inst, Double, I32),
+            Op::FcvtWuD => self.convert_to_integer(inst, Double, U32),
+            Op::FcvtLD => self.convert_to_integer(inst, Double, I64),
+            Op::FcvtLuD => self.convert_to_integer(inst, Double, U64),
+            Op::FcvtSW => self.convert_from_integer(inst, I32, Single),
+            Op::FcvtSWu => self.convert_from_integer(inst, U32, Single),
+            Op::FcvtSL => self.convert_from_integer(inst, I64, Single),
+            Op::FcvtSLu => self.convert_from_integer(inst, U64, Single),
+            Op::FcvtDW => self.convert_from_integer(inst, I32, Double),
+            Op::FcvtDWu => self.convert_from_integer(inst, U32, Double),
+            Op::FcvtDL => self.convert_from_integer(inst, I64, Double),
+            Op::FcvtDLu => self.convert_from_integer(inst, U64, Double),
             Op::FroundS => self.round(inst, Single, Inexact::Ignored),
             Op::FroundnxS => self.round(inst, Single, Inexact::Raised),
             Op::FroundD => self.round(inst, Double, Inexact::Ignored),
@@ -96,7 +96,7 @@ impl Emitter<'_> {
         self.a.bind(resume);
     }
 
-    fn to_format(&mut self, inst: &Inst, from: Format, to: Format) {
+    fn convert_format(&mut self, inst: &Inst, from: Format, to: Format) {
         if to == Format::Double {
             // Exact, whatever the rounding mode.
             self.check_float();
@@ -111,7 +111,7 @@ impl Emitter<'_> {
         self.a.bind(resume);
     }
 
-    fn to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
+    fn convert_to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
         let opcode = match inst.rm {
             TO_ZERO => TRUNCATE,
             _ => TO_INTEGER,
@@ -119,25 +119,25 @@ impl Emitter<'_> {
         match inst.rm {
             DYNAMIC | TO_ZERO => self.check_float(),
             NEAREST => self.check_nearest(),
-            _ => return self.round_to_integer(inst, format, integer),
+            _ => return self.convert_by_rounding(inst, format, integer),
         }
         match integer {
-            Integer::I32 => self.to_signed(inst, format, opcode, Width::B32),
-            Integer::I64 => self.to_signed(inst, format, opcode, Width::B64),
+            Integer::I32 => self.convert_to_signed(inst, format, opcode, Width::B32),
+            Integer::I64 => self.convert_to_signed(inst, format, opcode, Width::B64),
             Integer::U32 => {
                 // Doubles may be rounded up, to beyond the range even.
                 let exact_bits = match (format, opcode) {
                     (Format::Double, TO_INTEGER) => 31,
                     _ => 32,
                 };
-                self.to_unsigned(inst, format, opcode, exact_bits);
+                self.convert_to_unsigned(inst, format, opcode, exact_bits);
             }
-            Integer::U64 => self.to_unsigned(inst, format, opcode, 63),
+            Integer::U64 => self.convert_to_unsigned(inst, format, opcode, 63),
         }
     }
 
     /// In a rounding mode that is not the host's at the moment.
-    fn round_to_integer(&mut self, inst: &Inst, format: Format, integer: Integer) {
+    fn convert_by_rounding(&mut self, inst: &Inst, format: Format, integer: Integer) {
         let width = match integer {
             Integer::I32 => Width::B32,
             Integer::I64 => Width::B64,
@@ -165,7 +165,7 @@ impl Emitter<'_> {
     }
 
     /// The host gives the least integer for what is out of range.
-    fn to_signed(&mut self, inst: &Inst, format: Format, opcode: u8, width: Width) {
+    fn convert_to_signed(&mut self, inst: &Inst, format: Format, opcode: u8, width: Width) {
         let (invalid, resume) = self.assist_stub();
         let a = self.float_operand(inst.rs1, format);
         let to = self.target(inst.rd, RAX);
@@ -180,7 +180,7 @@ impl Emitter<'_> {
 
     /// What is negative, or not below 2 to the power of `bits`, is for the interpreter, before
     /// the host sees it: it would raise inexact where the guest raises invalid alone.
-    fn to_unsigned(&mut self, inst: &Inst, format: Format, opcode: u8, bits: i32) {
+    fn convert_to_unsigned(&mut self, inst: &Inst, format: Format, opcode: u8, bits: i32) {
         let (unusual, resume) = self.assist_stub();
         let a = self.float_operand(inst.rs1, format);
         let to = self.target(inst.rd, RAX);
@@ -200,7 +200,7 @@ impl Emitter<'_> {
         self.a.bind(resume);
     }
 
-    fn from_integer(&mut self, inst: &Inst, integer: Integer, format: Format) {
+    fn convert_from_integer(&mut self, inst: &Inst, integer: Integer, format: Format) {
         let exact = format == Format::Double && matches!(integer, Integer::I32 | Integer::U32);
         if exact || inst.rs1 == 0 {
             self.check_float();

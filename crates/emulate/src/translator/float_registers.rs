@@ -1,4 +1,5 @@
-//! Which host registers hold values of `f` registers, within a block.
+//! What is known of floating point within a block, above all which host registers hold values of
+//! `f` registers.
 //!
 //! What is written goes to the hart's state, too, so that a block may be left anywhere: a host
 //! register only saves the way back from memory.
@@ -87,6 +88,10 @@ fn holder(index: usize) -> Xmm {
 /// What is known at a place in a block.
 #[derive(Debug, Default)]
 pub(super) struct FloatRegisters {
+    /// Whether floating-point instructions are known to run as they are.
+    pub(super) ready: bool,
+    /// Whether the guest is known to round to nearest.
+    pub(super) nearest: bool,
     held: Held,
     /// Host registers that the current instruction uses, as a set.
     busy: u32,
@@ -100,6 +105,12 @@ impl FloatRegisters {
     /// Nothing is in use any more.
     pub(super) fn begin_instruction(&mut self) {
         self.busy = 0;
+    }
+
+    /// The guest may have changed how it computes.
+    pub(super) fn forget_modes(&mut self) {
+        self.ready = false;
+        self.nearest = false;
     }
 
     pub(super) fn held(&self) -> Held {
