@@ -221,17 +221,18 @@ impl Emitter<'_> {
 
     fn inject_sign(&mut self, inst: &Inst, format: Format, sign: Sign) {
         self.check_float();
+        if sign == Sign::Second && inst.rs1 == inst.rs2 {
+            return self.move_value(inst.rd, inst.rs1, format);
+        }
         self.see_boxed(inst.rs1, format);
         self.see_boxed(inst.rs2, format);
         self.read_bits(inst.rs1, format, RAX);
         if inst.rs1 == inst.rs2 {
-            match sign {
-                Sign::Second => {}
-                Sign::InvertedSecond => {
-                    self.a.bit_imm(Bit::Complement, RAX, format.sign_bit());
-                }
-                Sign::Both => self.a.bit_imm(Bit::Reset, RAX, format.sign_bit()),
-            }
+            let change = match sign {
+                Sign::Both => Bit::Reset,
+                _ => Bit::Complement,
+            };
+            self.a.bit_imm(change, RAX, format.sign_bit());
         } else {
             self.read_bits(inst.rs2, format, RCX);
             if sign == Sign::InvertedSecond {
@@ -248,6 +249,13 @@ impl Emitter<'_> {
             }
         }
         self.write_bits(inst.rd, format);
+    }
+
+    fn move_value(&mut self, rd: u8, rs: u8, format: Format) {
+        let from = self.float_operand(rs, format);
+        let to = self.floats.allocate();
+        self.a.move_float(format, to, from);
+        self.write_float(rd, format, to);
     }
 
     fn move_to_integer(&mut self, inst: &Inst, format: Format) {
