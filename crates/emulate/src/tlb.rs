@@ -89,8 +89,8 @@ pub(crate) struct Rights {
 /// One context of one address space.
 struct Member {
     entries: Box<[Entry]>,
-    /// Whether any entry is in use.
-    used: bool,
+    /// Which of 64 equal parts of `entries` are in use, as bits: a flush costs what was used.
+    used: u64,
     /// Bounds of the addresses with cached pieces of superpages, for the lower and the upper half
     /// of the address space: one `sfence.vma` must drop all pieces of a superpage.
     superpages: [Option<(u64, u64)>; 2],
@@ -103,7 +103,7 @@ impl Member {
     fn new(entries: usize, jumps: usize) -> Self {
         let mut member = Self {
             entries: vec![EMPTY; entries].into(),
-            used: false,
+            used: 0,
             superpages: [None; 2],
             jumps: vec![NO_JUMP; jumps].into(),
             jump_pages: [0; 16],
@@ -121,11 +121,13 @@ impl Member {
     }
 
     fn flush(&mut self) {
-        if self.used {
-            self.entries.fill(EMPTY);
-            self.superpages = [None; 2];
-            self.used = false;
+        let part = part_size(&self.entries);
+        while self.used != 0 {
+            let index = self.used.trailing_zeros() as usize;
+            self.used &= self.used - 1;
+            self.entries[index * part..][..part].fill(EMPTY);
         }
+        self.superpages = [None; 2];
         self.flush_jumps();
     }
 
@@ -148,6 +150,11 @@ impl Member {
             self.flush_jumps();
         }
     }
+}
+
+/// How many entries have a bit of [`Member::used`] in common.
+fn part_size(entries: &[Entry]) -> usize {
+    entries.len().div_ceil(u64::BITS as usize)
 }
 
 fn jump_page(page: u64) -> (usize, u64) {
@@ -295,9 +302,9 @@ impl Tlb {
             let bounds = &mut member.superpages[half(address)];
             *bounds = Some(bounds.map_or((low, high), |(l, h)| (l.min(low), h.max(high))));
         }
-        member.used = true;
         let tag = |allowed| if allowed { page } else { NEVER };
         let index = page as usize & (member.entries.len() - 1);
+        member.used |= 1 << (index / part_size(&member.entries));
         member.entries[index] = Entry {
             read: tag(rights.read),
             write: tag(rights.write),
@@ -381,7 +388,7 @@ impl Tlb {
 
     /// Forgets the right to write, so that the next write to each page is seen.
     pub(crate) fn revoke_writes(&mut self) {
-        let entries = self.members.iter_mut().filter(|member| member.used);
+        let entries = self.members.iter_mut().filter(|member| member.used != 0);
         for entry in entries.flat_map(|member| member.entries.iter_mut()) {
             entry.write = NEVER;
         }

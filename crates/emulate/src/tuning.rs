@@ -47,7 +47,7 @@ impl Default for Tuning {
             tier: Tier::best(),
             hot_after: 2,
             code_bytes: 128 << 20,
-            tlb_entries: 1024,
+            tlb_entries: 4096,
             jump_entries: 4096,
             // About 10 µs of guest time, well below what an operating system's timers promise.
             poll_interval: 8192,

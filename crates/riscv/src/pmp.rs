@@ -17,7 +17,10 @@ const LOCK: u8 = 1 << 7;
 const OFF: u8 = 0;
 const TOP_OF_RANGE: u8 = 1;
 const NATURALLY_FOUR: u8 = 2;
+const NATURALLY_ALIGNED: u8 = 3;
 const ADDRESS_MASK: u64 = (1 << 54) - 1;
+/// The configuration of an entry that matches by size and allows everything.
+const ALL_OPEN: u8 = READ | WRITE | EXECUTE | NATURALLY_ALIGNED << MATCH_SHIFT;
 
 /// The PMP registers of one hart.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,6 +91,9 @@ impl Pmp {
     /// Whether `mode` may access `size` bytes at `start`: the lowest-numbered entry that matches
     /// any byte decides, and must match all of them.
     pub fn check(&self, start: u64, size: u64, access: Access, mode: Mode) -> Verdict {
+        if self.is_open() {
+            return Verdict::Allowed;
+        }
         let end = start.saturating_add(size);
         for entry in 0..ENTRIES {
             let Some((low, high)) = self.range(entry) else {
@@ -125,6 +131,9 @@ impl Pmp {
     /// Whether all bytes of the page at `start` fall under the same entry, so that one verdict
     /// may be cached for the page.
     pub fn is_uniform(&self, start: u64, size: u64) -> bool {
+        if self.is_open() {
+            return true;
+        }
         let end = start + size;
         (0..ENTRIES)
             .filter_map(|entry| self.range(entry))
@@ -141,9 +150,19 @@ impl Pmp {
     /// Opens all memory to all modes with the last entry, as firmware does before it starts an
     /// operating system.
     pub fn open_all(&mut self) {
-        const NATURALLY_ALIGNED: u8 = 3;
-        self.config[ENTRIES - 1] = READ | WRITE | EXECUTE | NATURALLY_ALIGNED << MATCH_SHIFT;
+        self.config[ENTRIES - 1] = ALL_OPEN;
         self.address[ENTRIES - 1] = ADDRESS_MASK;
+    }
+
+    /// Whether all is as [`Pmp::open_all`] leaves it: the case worth being quick about.
+    #[inline]
+    fn is_open(&self) -> bool {
+        const OPEN: [u8; ENTRIES] = {
+            let mut config = [0; ENTRIES];
+            config[ENTRIES - 1] = ALL_OPEN;
+            config
+        };
+        self.config == OPEN && self.address[ENTRIES - 1] == ADDRESS_MASK
     }
 
     /// The addresses an entry matches, or `None` when it is off or empty.

@@ -62,6 +62,8 @@ pub(super) fn emit(
         floats: FloatRegisters::default(),
         integers: IntegerRegisters::default(),
         rest: &[],
+        at: (0, 0),
+        careful: false,
     };
     for index in 0..blocks.len() {
         emitter.block(index);
@@ -108,6 +110,12 @@ enum Stub {
     },
     /// Jumps to another page.
     OtherPage { label: Label, target: i64 },
+    /// Executes the rest of a block from an instruction on, each access by itself.
+    Careful {
+        label: Label,
+        block: usize,
+        instruction: usize,
+    },
 }
 
 pub(super) struct Emitter<'a> {
@@ -127,7 +135,11 @@ pub(super) struct Emitter<'a> {
     pub(super) floats: FloatRegisters,
     pub(super) integers: IntegerRegisters,
     /// The instructions of the block behind the current one.
-    rest: &'a [Placed],
+    pub(super) rest: &'a [Placed],
+    /// The block, and the current instruction's index in it.
+    at: (usize, usize),
+    /// Whether each access is looked up by itself.
+    pub(super) careful: bool,
 }
 
 /// Where a direct jump within the page leads.
@@ -155,20 +167,41 @@ impl Emitter<'_> {
                 thunk: self.thunks.out_of_budget,
             });
         }
-        for (before, placed) in block.instructions.iter().enumerate() {
-            self.instructions.push((*placed, self.a.here()));
-            self.place = Place::new(placed.offset, count - before as u16);
-            self.raw = placed.raw;
-            self.rest = &block.instructions[before + 1..];
-            let stubs = self.stubs.len();
-            self.floats.begin_instruction();
-            self.integers.begin_instruction();
-            self.instruction(placed, index);
-            self.expect_held(stubs);
+        for instruction in 0..block.instructions.len() {
+            let placed = block.instructions[instruction];
+            self.instructions.push((placed, self.a.here()));
+            self.place_instruction(index, instruction);
         }
+        self.end(block, Some(index));
+    }
+
+    /// The instruction that is translated.
+    pub(super) fn current(&self) -> &Placed {
+        &self.blocks[self.at.0].instructions[self.at.1]
+    }
+
+    /// Translates an instruction of a block.
+    fn place_instruction(&mut self, block: usize, instruction: usize) {
+        let instructions = &self.blocks[block].instructions;
+        let placed = &instructions[instruction];
+        let unretired = instructions.len() - instruction;
+        self.place = Place::new(placed.offset, unretired as u16);
+        self.raw = placed.raw;
+        self.rest = &instructions[instruction + 1..];
+        self.at = (block, instruction);
+        let stubs = self.stubs.len();
+        self.floats.begin_instruction();
+        self.integers.begin_instruction();
+        self.instruction(placed);
+        self.expect_held(stubs);
+    }
+
+    /// What follows the last instruction of a block; nothing where the block behind `before` does
+    /// anyway.
+    fn end(&mut self, block: &Block, before: Option<usize>) {
         match block.end {
             End::Jump => {}
-            End::FallThrough => self.go_to(i64::from(block.stop()), Some(index)),
+            End::FallThrough => self.go_to(i64::from(block.stop()), before),
             End::Interpret => {
                 let place = Place::new(block.stop(), 0);
                 self.leave(place);
@@ -176,19 +209,50 @@ impl Emitter<'_> {
         }
     }
 
+    /// The rest of a block, from the first of `entries` on: labels of instructions, in their order.
+    fn careful_copy(&mut self, index: usize, entries: &[(usize, Label)]) {
+        let block = &self.blocks[index];
+        let Some(&(first, _)) = entries.first() else {
+            return;
+        };
+        self.careful = true;
+        for instruction in first..block.instructions.len() {
+            if let Some(&(_, label)) = entries.iter().find(|entry| entry.0 == instruction) {
+                self.floats = FloatRegisters::default();
+                self.integers = IntegerRegisters::default();
+                self.a.bind(label);
+            }
+            self.place_instruction(index, instruction);
+        }
+        self.end(block, None);
+        self.careful = false;
+    }
+
+    /// Where the current instruction goes to have each access looked up by itself.
+    pub(super) fn careful_stub(&mut self) -> Label {
+        let label = self.a.label();
+        let (block, instruction) = self.at;
+        self.stubs.push(Stub::Careful {
+            label,
+            block,
+            instruction,
+        });
+        label
+    }
+
     fn leave(&mut self, place: Place) {
         self.a.mov_imm(RCX, i64::from(place.0));
         self.a.jmp_to(self.thunks.leave);
     }
 
-    fn instruction(&mut self, placed: &Placed, block: usize) {
+    fn instruction(&mut self, placed: &Placed) {
         let inst = &placed.inst;
         match inst.op.spec().class {
             Class::Alu | Class::MulDiv => self.integer(placed),
             Class::Load => self.load(inst),
             Class::Store => self.store(inst),
-            Class::Branch => self.branch(placed, block),
-            Class::Jump => self.jump(placed, block),
+            Class::Branch => self.branch(placed),
+            Class::Jump => self.jump(placed),
             Class::Amo => self.atomic(inst),
             Class::Float => self.float(inst),
             Class::Fence => self.order(inst),
@@ -262,7 +326,7 @@ impl Emitter<'_> {
         debug_assert_ne!(x, 0);
         match self.find_host(x) {
             Some(reg) => reg.into(),
-            None if self.is_read_later(x) => self.read(x, RAX).into(),
+            None if is_read(self.rest, x) => self.read(x, RAX).into(),
             None => x_slot(x).into(),
         }
     }
@@ -276,7 +340,7 @@ impl Emitter<'_> {
             self.a.mov_imm(scratch, 0);
             return scratch;
         }
-        let Some(reg) = self.integers.allocate() else {
+        let Some(reg) = self.allocate() else {
             self.a.mov(scratch, x_slot(x));
             return scratch;
         };
@@ -300,12 +364,18 @@ impl Emitter<'_> {
         match self.find_host(x) {
             _ if x == 0 => scratch,
             Some(reg) => reg,
-            None => self.integers.allocate().unwrap_or(scratch),
+            None => self.allocate().unwrap_or(scratch),
         }
+    }
+
+    fn allocate(&mut self) -> Option<Reg> {
+        let rest = self.rest;
+        self.integers.allocate(|x| is_read(rest, x))
     }
 
     /// Makes `from` the value of `x`.
     pub(super) fn write(&mut self, x: u8, from: Reg) {
+        self.integers.forget_addends(x);
         match pinned(x) {
             _ if x == 0 => {}
             Some(reg) => self.a.mov(reg, from),
@@ -321,20 +391,6 @@ impl Emitter<'_> {
         pinned(x).or_else(|| self.integers.find(x))
     }
 
-    /// Whether the block reads `x` again before it writes it, perhaps: where an instruction names
-    /// a floating-point register, that is taken for an integer one.
-    fn is_read_later(&self, x: u8) -> bool {
-        for placed in &self.rest[..self.rest.len().min(LOOK_AHEAD)] {
-            if placed.inst.rs1 == x || placed.inst.rs2 == x {
-                return true;
-            }
-            if placed.inst.rd == x {
-                return false;
-            }
-        }
-        false
-    }
-
     // Control flow.
 
     fn find(&self, offset: u16) -> Target {
@@ -345,6 +401,11 @@ impl Emitter<'_> {
             Ok(index) => Target::Label(self.labels[index]),
             Err(_) => (self.known)(offset).map_or(Target::Nowhere, Target::Code),
         }
+    }
+
+    /// The block that is translated, if the next one comes right behind it.
+    fn before(&self) -> Option<usize> {
+        (!self.careful).then_some(self.at.0)
     }
 
     /// Goes on at `offset` relative to the page. Nothing where that follows block `behind` anyway.
@@ -429,7 +490,7 @@ impl Emitter<'_> {
         self.a.jmp_indirect(entry(8));
     }
 
-    fn branch(&mut self, placed: &Placed, block: usize) {
+    fn branch(&mut self, placed: &Placed) {
         let Inst { op, rs1, rs2, .. } = placed.inst;
         let cond = match op {
             Op::Beq => Cond::Equal,
@@ -442,7 +503,8 @@ impl Emitter<'_> {
         };
         self.compare(rs1, rs2);
         self.go_to_if(cond, unit::target(placed));
-        self.go_to(i64::from(placed.end()), Some(block));
+        let before = self.before();
+        self.go_to(i64::from(placed.end()), before);
     }
 
     /// Sets the flags by two registers.
@@ -461,13 +523,14 @@ impl Emitter<'_> {
         }
     }
 
-    fn jump(&mut self, placed: &Placed, block: usize) {
+    fn jump(&mut self, placed: &Placed) {
         let Inst {
             op, rd, rs1, imm, ..
         } = placed.inst;
         if op == Op::Jal {
             self.link(rd, placed);
-            return self.go_to(unit::target(placed), Some(block));
+            let before = self.before();
+            return self.go_to(unit::target(placed), before);
         }
         // `rd` may be `rs1`.
         self.copy(rs1, RAX);
@@ -501,9 +564,31 @@ impl Emitter<'_> {
         self.write(rd, to);
     }
 
+    fn emit_careful_copies(&mut self) {
+        let mut copies: Vec<(usize, Vec<(usize, Label)>)> = Vec::new();
+        for stub in &self.stubs {
+            if let &Stub::Careful {
+                label,
+                block,
+                instruction,
+            } = stub
+            {
+                match copies.last_mut() {
+                    Some((last, entries)) if *last == block => entries.push((instruction, label)),
+                    _ => copies.push((block, vec![(instruction, label)])),
+                }
+            }
+        }
+        for (block, entries) in copies {
+            self.careful_copy(block, &entries);
+        }
+    }
+
     fn emit_stubs(&mut self) {
+        self.emit_careful_copies();
         for stub in std::mem::take(&mut self.stubs) {
             match stub {
+                Stub::Careful { .. } => {}
                 Stub::Assist {
                     label,
                     resume,
@@ -515,7 +600,7 @@ impl Emitter<'_> {
                     self.raw = raw;
                     self.place = place;
                     self.assist();
-                    for (reg, x) in held.0.iter() {
+                    for (reg, x) in held.0.values() {
                         self.a.mov(reg, x_slot(x));
                     }
                     for (xmm, f, format) in held.1.iter() {
@@ -550,4 +635,18 @@ impl Emitter<'_> {
             }
         }
     }
+}
+
+/// Whether instructions read `x` soon before one writes it, perhaps: where one names a
+/// floating-point register, that is taken for an integer one.
+pub(super) fn is_read(instructions: &[Placed], x: u8) -> bool {
+    for placed in instructions.iter().take(LOOK_AHEAD) {
+        if placed.inst.rs1 == x || placed.inst.rs2 == x {
+            return true;
+        }
+        if placed.inst.rd == x {
+            return false;
+        }
+    }
+    false
 }

@@ -125,7 +125,7 @@ impl Emitter<'_> {
         let to = self.floats.allocate();
         self.a.load_float(format, to, found.mem);
         self.write_float(inst.rd, format, to);
-        self.a.bind(found.resume);
+        self.accessed(&found);
     }
 
     /// Stores take the low bits as they are, boxed or not.
@@ -144,7 +144,7 @@ impl Emitter<'_> {
                 self.a.store(format.width(), found.mem, RCX);
             }
         }
-        self.a.bind(found.resume);
+        self.accessed(&found);
     }
 
     // Arithmetic.

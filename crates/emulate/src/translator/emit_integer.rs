@@ -6,7 +6,6 @@ use super::assembler::{
     Alu, Bit, Cond, Count, Mem, Operand, RAX, RCX, RDX, Reg, Scale, Shift, Unary, Width,
 };
 use super::emit::Emitter;
-use super::layout::*;
 use super::unit::Placed;
 
 impl Emitter<'_> {

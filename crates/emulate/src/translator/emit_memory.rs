@@ -2,11 +2,11 @@
 
 use std::mem::offset_of;
 
-use clade_riscv::isa::{Inst, Op};
+use clade_riscv::isa::{Class, Inst, Op};
 
-use super::assembler::{Alu, Cond, Label, Mem, RAX, RCX, RDX, Scale, Shift, Width};
-use super::emit::Emitter;
-use super::layout::*;
+use super::assembler::{Alu, Cond, Label, Mem, RAX, RCX, Reg, Scale, Shift, Width};
+use super::emit::{Emitter, is_read};
+use super::integer_registers::Range;
 use crate::tlb::Entry;
 
 /// What a load does with the bits above those that it reads.
@@ -16,14 +16,17 @@ enum Extend {
     Sign,
 }
 
+const ADDEND: i32 = offset_of!(Entry, addend) as i32;
+
 /// An access that was found in the TLB.
 pub(super) struct Found {
     pub(super) mem: Mem,
-    /// Has the interpreter execute the instruction after all.
-    miss: Label,
-    /// To be bound behind the instruction.
-    pub(super) resume: Label,
+    /// Where the interpreter executes the instruction after all, and where it goes on.
+    stub: Option<(Label, Label)>,
 }
+
+/// The farthest apart that the bytes are for which one look-up stands.
+const MAX_RANGE: i32 = 1024;
 
 fn bytes(width: Width) -> i32 {
     match width {
@@ -35,54 +38,153 @@ fn bytes(width: Width) -> i32 {
 }
 
 impl Emitter<'_> {
-    /// Looks up the `size` bytes at `rs1 + imm`, where `tag` is the offset of the TLB tag that
-    /// allows the access. All within one page will do: the host accesses misaligned data as it
-    /// is. Uses the scratch registers; `rcx` is free afterwards.
-    fn locate(&mut self, rs1: u8, imm: i32, size: i32, tag: usize) -> Found {
-        let (miss, resume) = self.assist_stub();
-        let base = self.read(rs1, RCX);
-        let entry = |field: usize| Mem::in_gs(RAX, field as i32);
-        const ENTRY_SHIFT: u32 = size_of::<Entry>().trailing_zeros();
-        let mask = (self.options.tlb_entries as i32 - 1) << ENTRY_SHIFT;
-        let a = &mut self.a;
-        // The entry is that of the first byte, the page that of the last: when they differ, so do
-        // the entry's tag and the page.
-        a.lea32(RAX, Mem::at(base, imm));
-        a.lea(RCX, Mem::at(base, imm.wrapping_add(size - 1)));
-        a.shift_imm(Width::B32, Shift::Shr, RAX, (12 - ENTRY_SHIFT) as u8);
-        a.shift_imm(Width::B64, Shift::Shr, RCX, 12);
-        a.alu_imm(Width::B32, Alu::And, RAX, mask);
-        a.alu(Alu::Cmp, RCX, entry(tag));
-        a.jcc(Cond::NotEqual, miss);
-        a.mov(RAX, entry(offset_of!(Entry, addend)));
-        Found {
-            mem: Mem::indexed(base, RAX, Scale::One, imm),
-            miss,
-            resume,
+    /// Finds the `size` bytes at `rs1 + imm`. `rcx` is free afterwards. Then comes the access, and
+    /// [`Emitter::accessed`].
+    fn locate(&mut self, rs1: u8, imm: i32, size: i32, write: bool) -> Found {
+        let range = Range {
+            x: rs1,
+            low: imm,
+            high: imm.wrapping_add(size),
+            write,
+        };
+        if self.careful {
+            return self.look_up(range);
+        }
+        let addend = self
+            .integers
+            .find_addend(range)
+            .or_else(|| self.look_up_range(range));
+        match addend {
+            Some(addend) => Found {
+                mem: Mem::indexed(self.read(rs1, RCX), addend, Scale::One, imm),
+                stub: None,
+            },
+            None => self.look_up(range),
         }
     }
 
-    /// As [`Emitter::locate`] for an atomic at `rs1`. Where it is misaligned the interpreter raises
-    /// the trap.
-    fn locate_aligned(&mut self, rs1: u8, size: i32) -> Found {
-        let found = self.locate(rs1, 0, size, offset_of!(Entry, write));
-        let base = self.read(rs1, RCX);
-        self.a.test_imm32(base, size - 1);
-        self.a.jcc(Cond::NotEqual, found.miss);
-        found
+    /// Looks up the bytes of one access.
+    fn look_up(&mut self, range: Range) -> Found {
+        let (miss, resume) = self.assist_stub();
+        let base = self.check(range, miss);
+        self.a.mov(RAX, Mem::in_gs(RAX, ADDEND));
+        Found {
+            mem: Mem::indexed(base, RAX, Scale::One, range.low),
+            stub: Some((miss, resume)),
+        }
+    }
+
+    /// Looks up at once what this and later accesses of the block want by the same register.
+    /// Where that is not all in one page, or not all to be had, goes to a copy of the block that
+    /// looks up each by itself.
+    fn look_up_range(&mut self, first: Range) -> Option<Reg> {
+        let range = self.wanted(first)?;
+        let rest = self.rest;
+        let addend = self.integers.allocate_kept(|x| is_read(rest, x))?;
+        let careful = self.careful_stub();
+        self.check(range, careful);
+        self.a.mov(addend, Mem::in_gs(RAX, ADDEND));
+        self.integers.hold_addend(addend, range);
+        Some(addend)
+    }
+
+    /// What the rest of the block accesses by the register of `first`, and `first`; nothing if that
+    /// is all.
+    fn wanted(&self, first: Range) -> Option<Range> {
+        // The instruction that is translated changes the register, if it is a load into it.
+        if writes(&self.current().inst, first.x) {
+            return None;
+        }
+        let mut range = first;
+        let mut accesses = 1;
+        for placed in self.rest {
+            let inst = &placed.inst;
+            let class = inst.op.spec().class;
+            if matches!(class, Class::Csr | Class::Amo | Class::Cache) {
+                break;
+            }
+            if matches!(class, Class::Load | Class::Store) && inst.rs1 == first.x {
+                let low = range.low.min(inst.imm);
+                let high = range.high.max(inst.imm + size_of_access(inst.op));
+                if high - low > MAX_RANGE {
+                    break;
+                }
+                range = Range {
+                    low,
+                    high,
+                    write: range.write || class == Class::Store,
+                    ..range
+                };
+                accesses += 1;
+            }
+            if writes(inst, first.x) {
+                break;
+            }
+        }
+        (accesses > 1).then_some(range)
+    }
+
+    /// Goes to `miss` unless the TLB has the bytes of `range`, all in one page: the host accesses
+    /// misaligned data as it is. Leaves the entry's offset in `rax`, uses `rcx`, and returns the
+    /// base register.
+    fn check(&mut self, range: Range, miss: Label) -> Reg {
+        const ENTRY_SHIFT: u32 = size_of::<Entry>().trailing_zeros();
+        const READ: i32 = offset_of!(Entry, read) as i32;
+        const WRITE: i32 = offset_of!(Entry, write) as i32;
+        let base = self.read(range.x, RCX);
+        let mask = (self.options.tlb_entries as i32 - 1) << ENTRY_SHIFT;
+        let tag = if range.write { WRITE } else { READ };
+        let a = &mut self.a;
+        // The entry is that of the first byte, the page that of the last: when they differ, so do
+        // the entry's tag and the page.
+        a.lea32(RAX, Mem::at(base, range.low));
+        a.lea(RCX, Mem::at(base, range.high.wrapping_sub(1)));
+        a.shift_imm(Width::B32, Shift::Shr, RAX, (12 - ENTRY_SHIFT) as u8);
+        a.shift_imm(Width::B64, Shift::Shr, RCX, 12);
+        a.alu_imm(Width::B32, Alu::And, RAX, mask);
+        a.alu(Alu::Cmp, RCX, Mem::in_gs(RAX, tag));
+        a.jcc(Cond::NotEqual, miss);
+        base
+    }
+
+    /// The access to what was found is done.
+    pub(super) fn accessed(&mut self, found: &Found) {
+        if let Some((_, resume)) = found.stub {
+            self.a.bind(resume);
+        }
     }
 
     /// Looks up what a load reads.
     pub(super) fn locate_load(&mut self, inst: &Inst, width: Width) -> Found {
-        self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, read))
+        self.locate(inst.rs1, inst.imm, bytes(width), false)
     }
 
     /// Looks up what a store writes.
     pub(super) fn locate_store(&mut self, inst: &Inst, width: Width) -> Found {
-        self.locate(inst.rs1, inst.imm, bytes(width), offset_of!(Entry, write))
+        self.locate(inst.rs1, inst.imm, bytes(width), true)
+    }
+
+    /// Looks up what an atomic at `rs1` works on. Where it is misaligned the interpreter raises the
+    /// trap.
+    fn locate_aligned(&mut self, rs1: u8, size: i32) -> Found {
+        let found = self.look_up(Range {
+            x: rs1,
+            low: 0,
+            high: size,
+            write: true,
+        });
+        let base = self.read(rs1, RCX);
+        self.a.test_imm32(base, size - 1);
+        if let Some((miss, _)) = found.stub {
+            self.a.jcc(Cond::NotEqual, miss);
+        }
+        found
     }
 
     pub(super) fn load(&mut self, inst: &Inst) {
+        if inst.rs1 == 0 {
+            return self.assist();
+        }
         let (width, extend) = match inst.op {
             Op::Lb => (Width::B8, Extend::Sign),
             Op::Lbu => (Width::B8, Extend::Zero),
@@ -100,10 +202,13 @@ impl Emitter<'_> {
             Extend::Sign => self.a.movsx(to, width, found.mem),
         }
         self.write(inst.rd, to);
-        self.a.bind(found.resume);
+        self.accessed(&found);
     }
 
     pub(super) fn store(&mut self, inst: &Inst) {
+        if inst.rs1 == 0 {
+            return self.assist();
+        }
         let width = match inst.op {
             Op::Sb => Width::B8,
             Op::Sh => Width::B16,
@@ -118,7 +223,7 @@ impl Emitter<'_> {
             let value = self.read(inst.rs2, RCX);
             self.a.store(width, found.mem, value);
         }
-        self.a.bind(found.resume);
+        self.accessed(&found);
     }
 
     /// The atomics that one host instruction does; the others are rarer.
@@ -128,6 +233,9 @@ impl Emitter<'_> {
             Op::AmoaddD | Op::AmoswapD => Width::B64,
             _ => return self.assist(),
         };
+        if inst.rs1 == 0 {
+            return self.assist();
+        }
         let found = self.locate_aligned(inst.rs1, bytes(width));
         self.copy(inst.rs2, RCX);
         match inst.op {
@@ -138,6 +246,22 @@ impl Emitter<'_> {
             self.a.movsx(RCX, width, RCX);
             self.write(inst.rd, RCX);
         }
-        self.a.bind(found.resume);
+        self.accessed(&found);
+    }
+}
+
+/// Whether an instruction writes integer register `x`, perhaps: a floating-point register is taken
+/// for an integer one.
+fn writes(inst: &Inst, x: u8) -> bool {
+    inst.rd == x && inst.op.spec().class != Class::Store
+}
+
+/// The bytes that a load or store accesses.
+fn size_of_access(op: Op) -> i32 {
+    match op {
+        Op::Lb | Op::Lbu | Op::Sb => 1,
+        Op::Lh | Op::Lhu | Op::Sh | Op::Flh | Op::Fsh => 2,
+        Op::Lw | Op::Lwu | Op::Sw | Op::Flw | Op::Fsw => 4,
+        _ => 8,
     }
 }
