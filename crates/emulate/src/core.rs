@@ -8,7 +8,7 @@ use clade_riscv::hart::{Hart, Mode};
 use clade_riscv::trap::{self, Trap, interrupt};
 
 use crate::hsm::{Entry, HsmState};
-use crate::memory::{GuestMemory, HostAddress};
+use crate::memory::GuestMemory;
 use crate::native::JitState;
 use crate::port::{Port, request};
 use crate::sbi::Sbi;
@@ -17,11 +17,14 @@ use crate::tlb::{Context, MemberIndex, Tlb};
 use crate::translator::Translator;
 use crate::tuning::Tuning;
 
-/// What LR saw; SC succeeds when memory still holds it.
-#[derive(Debug, Clone, Copy)]
+/// What LR saw; SC succeeds when memory still holds it. Generated code reads and writes this.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reservation {
-    pub(crate) host: HostAddress,
+    /// The reserved memory's address in this process, or 0 for none.
+    pub(crate) host: usize,
+    /// In bytes, 4 or 8.
     pub(crate) size: u64,
+    /// Zero-extended.
     pub(crate) value: u64,
 }
 
@@ -44,7 +47,7 @@ pub(crate) struct Core {
     pub(crate) tlb: Tlb,
     pub(crate) shared: Arc<Shared>,
     pub(crate) port: Arc<Port>,
-    pub(crate) reservation: Option<Reservation>,
+    pub(crate) reservation: Reservation,
     /// Set when decoded instructions must be compared with memory before they run again.
     pub(crate) instructions_stale: bool,
     /// Counts what the SBI's firmware counters report.
@@ -108,7 +111,7 @@ impl Core {
             tlb,
             shared,
             port,
-            reservation: None,
+            reservation: Reservation::default(),
             instructions_stale: false,
             firmware_events: crate::sbi::pmu::Pmu::default(),
             data_context: Context::Machine,
@@ -127,7 +130,7 @@ impl Core {
     /// Replaces all registers.
     pub(crate) fn set_hart(&mut self, hart: Hart) {
         self.hart = hart;
-        self.reservation = None;
+        self.reservation = Reservation::default();
         self.instructions_stale = true;
         self.clock_check = self.hart.retired;
         self.tlb.flush();

@@ -49,7 +49,11 @@ impl Core {
             // SAFETY: as above.
             unsafe { atomic_u64(host) }.load(SeqCst)
         };
-        self.reservation = Some(Reservation { host, size, value });
+        self.reservation = Reservation {
+            host: host.0,
+            size,
+            value,
+        };
         self.set_x(
             inst.rd,
             if size == 4 {
@@ -67,9 +71,9 @@ impl Core {
     fn store_conditional(&mut self, inst: &Inst, address: u64, size: u64) -> Result<(), Trap> {
         let at = self.locate_atomic(address, size, Access::Write)?;
         let new = self.x(inst.rs2);
-        let succeeded = match self.reservation.take() {
-            Some(reserved) if reserved.host == at && reserved.size == size => {
-                let old = reserved.value;
+        let reserved = std::mem::take(&mut self.reservation);
+        let succeeded = match reserved.value {
+            old if reserved.host == at.0 && reserved.size == size => {
                 if size == 4 {
                     // SAFETY: located just now, aligned, RAM.
                     let word = unsafe { atomic_u32(at) };

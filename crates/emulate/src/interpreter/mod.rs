@@ -182,9 +182,14 @@ pub(crate) fn step(core: &mut Core, low: HostAddress) -> Option<Exit> {
     let low = unsafe { u16::load(low) };
     let mut raw = u32::from(low);
     if instruction_parcels(low) == 2 {
-        match core.locate_code(pc.wrapping_add(2)) {
+        let second = pc.wrapping_add(2);
+        let high = match core.tlb.execute(core.fetch_member, second) {
+            Some(high) => Ok(high),
+            None => core.locate_code(second).map(|(high, _)| high),
+        };
+        match high {
             // SAFETY: as above.
-            Ok((high, _)) => raw |= u32::from(unsafe { u16::load(high) }) << 16,
+            Ok(high) => raw |= u32::from(unsafe { u16::load(high) }) << 16,
             Err(trap) => {
                 core.take_exception(trap);
                 return None;

@@ -426,6 +426,13 @@ impl Assembler {
         }
     }
 
+    /// `dst = imm`, the flags untouched.
+    pub(super) fn mov32_imm(&mut self, dst: Reg, imm: u32) {
+        self.rex(false, 0, dst.into(), false);
+        self.byte(0xb8 | dst.0 & 7);
+        self.dword(imm);
+    }
+
     /// Zero-extends the low 8 or 16 bits of `src`; 32 and 64 bits are plain moves.
     pub(super) fn movzx(&mut self, dst: Reg, width: Width, src: impl Into<Operand>) {
         let src = src.into();
@@ -573,7 +580,7 @@ impl Assembler {
         self.byte(0xc8 | dst.0 & 7);
     }
 
-    /// Tests, sets, clears or flips bit `index` modulo 64 of a register; the carry flag is what it was.
+    /// Sets, clears or flips bit `index` modulo 64 of a register; the carry flag is what it was.
     pub(super) fn bit_reg(&mut self, op: Bit, dst: Reg, index: Reg) {
         self.op2(true, op as u8, index.0, dst.into(), false);
     }
@@ -746,7 +753,6 @@ pub(super) enum Count {
 /// Single-bit operations, by opcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bit {
-    Test = 0xa3,
     Set = 0xab,
     Reset = 0xb3,
     Complement = 0xbb,

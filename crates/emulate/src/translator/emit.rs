@@ -257,10 +257,7 @@ impl Emitter<'_> {
             Class::Float => self.float(inst),
             Class::Fence => self.order(inst),
             Class::Hint if inst.op != Op::Pause => {}
-            Class::Csr => {
-                self.assist();
-                self.floats.forget_modes();
-            }
+            Class::Csr => self.csr(inst),
             _ => self.assist(),
         }
     }
@@ -347,6 +344,23 @@ impl Emitter<'_> {
         self.a.mov(reg, x_slot(x));
         self.integers.hold(reg, x);
         reg
+    }
+
+    /// As [`Emitter::operand`], without a change to what is held: for code that is only executed
+    /// sometimes, or repeatedly.
+    pub(super) fn operand_in_place(&mut self, x: u8) -> Operand {
+        self.find_host(x)
+            .map_or_else(|| x_slot(x).into(), Operand::Reg)
+    }
+
+    /// Puts the value of `x` into `to`, without a change to what is held.
+    pub(super) fn copy_in_place(&mut self, x: u8, to: Reg) {
+        if x == 0 {
+            self.a.mov_imm(to, 0);
+        } else {
+            let from = self.operand_in_place(x);
+            self.a.mov(to, from);
+        }
     }
 
     /// Puts the value of `x` into `to`.

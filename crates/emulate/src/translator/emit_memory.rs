@@ -1,4 +1,4 @@
-//! Loads, stores and atomics: the TLB's check in line, everything else by the interpreter.
+//! Loads and stores: the TLB's check in line, everything else by the interpreter.
 
 use std::mem::offset_of;
 
@@ -166,15 +166,15 @@ impl Emitter<'_> {
 
     /// Looks up what an atomic at `rs1` works on. Where it is misaligned the interpreter raises the
     /// trap.
-    fn locate_aligned(&mut self, rs1: u8, size: i32) -> Found {
+    pub(super) fn locate_aligned(&mut self, rs1: u8, width: Width, write: bool) -> Found {
+        let size = bytes(width);
         let found = self.look_up(Range {
             x: rs1,
             low: 0,
             high: size,
-            write: true,
+            write,
         });
-        let base = self.read(rs1, RCX);
-        self.a.test_imm32(base, size - 1);
+        self.a.test_imm32(found.mem.base, size - 1);
         if let Some((miss, _)) = found.stub {
             self.a.jcc(Cond::NotEqual, miss);
         }
@@ -222,29 +222,6 @@ impl Emitter<'_> {
         } else {
             let value = self.read(inst.rs2, RCX);
             self.a.store(width, found.mem, value);
-        }
-        self.accessed(&found);
-    }
-
-    /// The atomics that one host instruction does; the others are rarer.
-    pub(super) fn atomic(&mut self, inst: &Inst) {
-        let width = match inst.op {
-            Op::AmoaddW | Op::AmoswapW => Width::B32,
-            Op::AmoaddD | Op::AmoswapD => Width::B64,
-            _ => return self.assist(),
-        };
-        if inst.rs1 == 0 {
-            return self.assist();
-        }
-        let found = self.locate_aligned(inst.rs1, bytes(width));
-        self.copy(inst.rs2, RCX);
-        match inst.op {
-            Op::AmoaddW | Op::AmoaddD => self.a.lock_xadd(width, found.mem, RCX),
-            _ => self.a.xchg(width, found.mem, RCX),
-        }
-        if inst.rd != 0 {
-            self.a.movsx(RCX, width, RCX);
-            self.write(inst.rd, RCX);
         }
         self.accessed(&found);
     }

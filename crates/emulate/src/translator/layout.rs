@@ -6,10 +6,11 @@
 
 use std::mem::offset_of;
 
+use clade_riscv::csr::Csrs;
 use clade_riscv::hart::Hart;
 
 use super::assembler::{Mem, R8, R9, R10, R11, R12, R14, RBP, RBX, RDI, RSI, Reg};
-use crate::core::Core;
+use crate::core::{Core, Reservation};
 use crate::native::JitState;
 
 /// Points into the `Core`, [`BIAS`] bytes behind its beginning.
@@ -66,6 +67,25 @@ pub(super) fn f_slot(f: u8) -> Mem {
 }
 
 pub(super) const PC: Mem = field(offset_of!(Core, hart) + offset_of!(Hart, pc));
+
+pub(super) const MODE: Mem = field(offset_of!(Core, hart) + offset_of!(Hart, mode));
+
+const fn csr(offset: usize) -> Mem {
+    field(offset_of!(Core, hart) + offset_of!(Hart, csrs) + offset)
+}
+
+pub(super) const CSR_SSCRATCH: Mem = csr(offset_of!(Csrs, sscratch));
+pub(super) const CSR_SEPC: Mem = csr(offset_of!(Csrs, sepc));
+pub(super) const CSR_SCAUSE: Mem = csr(offset_of!(Csrs, scause));
+pub(super) const CSR_STVAL: Mem = csr(offset_of!(Csrs, stval));
+
+const fn reservation(offset: usize) -> Mem {
+    field(offset_of!(Core, reservation) + offset)
+}
+
+pub(super) const RESERVED_HOST: Mem = reservation(offset_of!(Reservation, host));
+pub(super) const RESERVED_SIZE: Mem = reservation(offset_of!(Reservation, size));
+pub(super) const RESERVED_VALUE: Mem = reservation(offset_of!(Reservation, value));
 
 const fn jit(offset: usize) -> Mem {
     field(offset_of!(Core, jit) + offset)

@@ -12,6 +12,8 @@ mod assembler;
 mod assembler_float;
 mod code_memory;
 mod emit;
+mod emit_atomic;
+mod emit_csr;
 mod emit_float;
 mod emit_float_convert;
 mod emit_integer;

@@ -1,11 +1,13 @@
 //! What generated code calls, and what calls it.
 
+use std::arch::asm;
+
 use clade_riscv::csr::status;
 use clade_riscv::isa::{self, Class};
 
 use super::Translator;
 use super::assembler::CodeOffset;
-use super::layout::Place;
+use super::layout::{MXCSR_ROUNDING, Place};
 use super::thunks::Reason;
 use crate::core::Core;
 use crate::interpreter::{self, Step};
@@ -86,6 +88,11 @@ pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place)
     // SAFETY: `enter` was given a `&mut Core` and does not use it before generated code returns.
     let core = unsafe { &mut *core };
     core.import_float();
+    // Rust's own floating point, of which there is little, rounds to nearest.
+    if core.jit.guest_mxcsr & MXCSR_ROUNDING as u32 != 0 {
+        write_mxcsr(core.jit.host_mxcsr);
+    }
+    let data_tlb = core.jit.data_tlb;
     core.jit.stats.assisted += 1;
     let before = core.jit.limit.wrapping_sub(core.jit.budget as u64);
     core.hart.retired = before.wrapping_sub(place.unretired());
@@ -107,6 +114,13 @@ pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place)
     let undisturbed =
         core.horizon() == core.jit.limit && !core.port.attention() && core.tlb.changes() == changes;
     if step == Step::Next && undisturbed {
+        // The instruction, or a device, may have raised exceptions or changed the rounding.
+        if read_mxcsr() != core.jit.guest_mxcsr {
+            write_mxcsr(core.jit.guest_mxcsr);
+        }
+        if core.jit.data_tlb != data_tlb {
+            write_gs_base(core.jit.data_tlb);
+        }
         return 0;
     }
     if let Step::Exit(exit) = step {
@@ -138,4 +152,23 @@ pub(super) extern "sysv64" fn dispatch(core: *mut Core, pc: u64) -> usize {
     core.tlb.insert_jump(core.fetch_context, pc, address);
     core.jit.pc_page = pc & !0xfff;
     address
+}
+
+fn read_mxcsr() -> u32 {
+    let mut mxcsr = 0u32;
+    // SAFETY: stores four bytes to `mxcsr`.
+    unsafe { asm!("stmxcsr [{}]", in(reg) &mut mxcsr, options(nostack, preserves_flags)) };
+    mxcsr
+}
+
+/// Loads an MXCSR that masks all exceptions.
+fn write_mxcsr(mxcsr: u32) {
+    // SAFETY: no exception is unmasked. Whoever loads the guest's returns to generated code.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &mxcsr, options(nostack, preserves_flags, readonly)) };
+}
+
+fn write_gs_base(base: usize) {
+    // SAFETY: nothing but generated code uses `gs` in a 64-bit Linux process, and the translator is
+    // not made where this instruction is not allowed.
+    unsafe { asm!("wrgsbase {}", in(reg) base, options(nostack, preserves_flags, nomem)) };
 }

@@ -59,6 +59,7 @@ pub(super) fn assemble() -> (Thunks, Vec<u8>) {
     };
     // Everything from here on: the state is saved, `eax` is the reason.
     let leave_saved = a.here();
+    a.load_mxcsr(HOST_MXCSR);
     a.alu_imm(Width::B64, Alu::Add, RSP, 8);
     for reg in SAVED_BY_CALLEE.into_iter().rev() {
         a.pop(reg);
@@ -88,6 +89,9 @@ fn enter(a: &mut Assembler) -> CodeOffset {
     a.lea(STATE, Mem::at(RDI, BIAS));
     a.mov(RAX, RSI);
     a.store_mxcsr(HOST_MXCSR);
+    a.load_mxcsr(GUEST_MXCSR);
+    a.mov(RCX, DATA_TLB);
+    a.write_gs_base(RCX);
     load_state(a);
     a.jmp_indirect(RAX);
     here
@@ -144,24 +148,20 @@ fn leave_at(a: &mut Assembler, reason: Reason, leave_saved: CodeOffset) -> CodeO
     here
 }
 
-/// Puts what lives in host registers where Rust finds it, and the host's MXCSR back. Changes no
-/// other register.
+/// Puts what lives in host registers where Rust finds it. Changes no register. The guest's MXCSR
+/// and `gs` stay: what Rust does before it returns to generated code needs neither, or sees to it.
 fn save_state(a: &mut Assembler) {
     for (x, reg) in PINNED {
         a.store(Width::B64, x_slot(x), reg);
     }
     a.store(Width::B64, SAVED_BUDGET, BUDGET);
     a.store_mxcsr(GUEST_MXCSR);
-    a.load_mxcsr(HOST_MXCSR);
 }
 
-/// The inverse of [`save_state`]. Changes `rcx`.
+/// The inverse of [`save_state`], but for MXCSR.
 fn load_state(a: &mut Assembler) {
     for (x, reg) in PINNED {
         a.mov(reg, Operand::Mem(x_slot(x)));
     }
     a.mov(BUDGET, SAVED_BUDGET);
-    a.mov(RCX, DATA_TLB);
-    a.write_gs_base(RCX);
-    a.load_mxcsr(GUEST_MXCSR);
 }
