@@ -3,30 +3,39 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::assembler::CodeOffset;
 
-/// The two mappings.
-pub(super) struct CodeMemory {
+/// The mappings of a translator that is gone. A confined process may make no other memory to
+/// execute, and builds its machine anew when the guest resets it.
+static SPARE: Mutex<Option<Mappings>> = Mutex::new(None);
+
+/// The same memory at two addresses.
+#[derive(Clone, Copy)]
+struct Mappings {
     writable: NonNull<u8>,
     executable: NonNull<u8>,
     size: usize,
 }
 
 // SAFETY: the mappings belong to the process, not to a thread; new code has one writer, patches are atomic.
-unsafe impl Send for CodeMemory {}
+unsafe impl Send for Mappings {}
 // SAFETY: as above.
-unsafe impl Sync for CodeMemory {}
+unsafe impl Sync for Mappings {}
 
-impl CodeMemory {
-    /// Maps `size` bytes, less than 2 GiB so that every jump in it reaches.
-    pub(super) fn new(size: usize) -> io::Result<(Arc<Self>, CodeWriter)> {
-        assert!(i32::try_from(size).is_ok(), "jumps reach 2 GiB");
+impl Mappings {
+    /// The spare ones if they are of this size, else new ones.
+    fn take(size: usize) -> io::Result<Self> {
+        let spare = lock_spare().take_if(|spare| spare.size == size);
+        spare.map_or_else(|| Self::new(size), Ok)
+    }
+
+    fn new(size: usize) -> io::Result<Self> {
         let file = memfd_create("clade-translations", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, size as u64)?;
         let map = |protection| -> io::Result<NonNull<u8>> {
@@ -44,19 +53,56 @@ impl CodeMemory {
             NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))
         };
         let writable = map(ProtFlags::READ | ProtFlags::WRITE)?;
-        let executable = match map(ProtFlags::READ | ProtFlags::EXEC) {
-            Ok(executable) => executable,
-            Err(error) => {
-                // SAFETY: mapped just now, and nothing points into it.
-                let _ = unsafe { munmap(writable.as_ptr().cast(), size) };
-                return Err(error);
-            }
-        };
-        let memory = Arc::new(Self {
+        let executable = map(ProtFlags::READ | ProtFlags::EXEC).inspect_err(|_| {
+            // SAFETY: mapped just now, and nothing points into it.
+            let _ = unsafe { munmap(writable.as_ptr().cast(), size) };
+        })?;
+        Ok(Self {
             writable,
             executable,
             size,
-        });
+        })
+    }
+
+    /// Keeps them for the next translator, empty, in place of others.
+    fn give_back(self) {
+        // SAFETY: the whole of a mapping that nobody uses any more. Where the host does not take
+        // its memory back, the next translator writes over it.
+        let _ = unsafe {
+            madvise(
+                self.writable.as_ptr().cast(),
+                self.size,
+                Advice::LinuxRemove,
+            )
+        };
+        if let Some(older) = lock_spare().replace(self) {
+            older.unmap();
+        }
+    }
+
+    fn unmap(self) {
+        for mapping in [self.writable, self.executable] {
+            // SAFETY: mapped in `new`, and nobody uses it any more.
+            let _ = unsafe { munmap(mapping.as_ptr().cast(), self.size) };
+        }
+    }
+}
+
+fn lock_spare() -> MutexGuard<'static, Option<Mappings>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The memory of one translator.
+pub(super) struct CodeMemory {
+    mappings: Mappings,
+}
+
+impl CodeMemory {
+    /// Maps `size` bytes, less than 2 GiB so that every jump in it reaches.
+    pub(super) fn new(size: usize) -> io::Result<(Arc<Self>, CodeWriter)> {
+        assert!(i32::try_from(size).is_ok(), "jumps reach 2 GiB");
+        let mappings = Mappings::take(size)?;
+        let memory = Arc::new(Self { mappings });
         Ok((memory.clone(), CodeWriter(memory)))
     }
 
@@ -64,15 +110,15 @@ impl CodeMemory {
     /// see the old displacement or the new one (AMD APM volume 2, 7.6.1).
     pub(super) fn patch(&self, at: CodeOffset, value: u32) {
         let at = at as usize;
-        assert!(at.is_multiple_of(4) && at + 4 <= self.size);
+        assert!(at.is_multiple_of(4) && at + 4 <= self.mappings.size);
         // SAFETY: aligned and within the mapping, by the checks above.
-        let word = unsafe { AtomicU32::from_ptr(self.writable.as_ptr().add(at).cast()) };
+        let word = unsafe { AtomicU32::from_ptr(self.mappings.writable.as_ptr().add(at).cast()) };
         word.store(value, Ordering::Release);
     }
 
     /// Where code is executed.
     pub(super) fn address(&self, at: CodeOffset) -> usize {
-        self.executable.as_ptr() as usize + at as usize
+        self.mappings.executable.as_ptr() as usize + at as usize
     }
 }
 
@@ -84,11 +130,12 @@ impl CodeWriter {
     /// told of it yet, or because every hart has forgotten it.
     pub(super) fn write(&mut self, at: CodeOffset, code: &[u8]) {
         let at = at as usize;
-        assert!(at <= self.0.size && code.len() <= self.0.size - at);
+        let mappings = &self.0.mappings;
+        assert!(at <= mappings.size && code.len() <= mappings.size - at);
         // SAFETY: within the mapping, by the check above; there is one writer, and links are
         // patched in published code only.
         unsafe {
-            let to = self.0.writable.as_ptr().add(at);
+            let to = mappings.writable.as_ptr().add(at);
             ptr::copy_nonoverlapping(code.as_ptr(), to, code.len());
         }
     }
@@ -96,10 +143,7 @@ impl CodeWriter {
 
 impl Drop for CodeMemory {
     fn drop(&mut self) {
-        for mapping in [self.writable, self.executable] {
-            // SAFETY: mapped in `new`; nobody executes it any more, as every hart holds the
-            // translator that owns this.
-            let _ = unsafe { munmap(mapping.as_ptr().cast(), self.size) };
-        }
+        // Nobody executes it any more, as every hart holds the translator that owns this.
+        self.mappings.give_back();
     }
 }

@@ -91,7 +91,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         .collect();
     let writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
     rules.insert(libc::SYS_openat, vec![bits_clear(2, writing)?]);
-    // No new code: the interpreter needs none.
+    // No new code: the translator's memory is mapped before, twice, and kept over resets.
     rules.insert(libc::SYS_mmap, vec![bits_clear(2, PROT_EXEC)?]);
     rules.insert(libc::SYS_mprotect, vec![bits_clear(2, PROT_EXEC)?]);
     // Names of threads and of memory.
