@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::machine::{Machine, StopHandle};
-use clade_vmm::spec::{EngineKind, MachineSpec};
+use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
 
 use crate::guest::{Boot, Guest};
 use crate::terminal::Transcript;
@@ -38,7 +38,7 @@ pub(crate) struct CladeGuest {
 }
 
 /// Starts a machine.
-pub(crate) fn start(boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
+pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
     let (room, room_receiver) = channel();
     let screen = Arc::new(Screen {
         transcript: Transcript::default(),
@@ -48,6 +48,7 @@ pub(crate) fn start(boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
         id: "benchmark".into(),
         name: "benchmark".into(),
         engine: EngineKind::Emulate,
+        tier,
         cpus: boot.cpus,
         memory: boot.memory,
         kernel: boot.kernel.into(),

@@ -26,7 +26,7 @@ use peer::Peer;
 
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
-                             [--peer clade|qemu|native,...] [--json FILE]
+                             [--peer clade|interpreter|qemu|native,...] [--json FILE]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn

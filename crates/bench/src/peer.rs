@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use clade_vmm::spec::Tier;
+
 use crate::guest::{Boot, Guest};
 use crate::{clade, qemu};
 
@@ -10,6 +12,8 @@ use crate::{clade, qemu};
 pub(crate) enum Peer {
     /// Clade, in this process.
     Clade,
+    /// Clade without its translator.
+    Interpreter,
     /// QEMU's TCG.
     Qemu,
     /// This host, with the same packages for its architecture.
@@ -17,12 +21,13 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    const ALL: [Peer; 3] = [Peer::Clade, Peer::Qemu, Peer::Native];
+    const ALL: [Peer; 4] = [Peer::Clade, Peer::Interpreter, Peer::Qemu, Peer::Native];
 
     /// Its name in tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Peer::Clade => "Clade",
+            Peer::Interpreter => "interpreter",
             Peer::Qemu => "QEMU",
             Peer::Native => "native",
         }
@@ -31,7 +36,8 @@ impl Peer {
     /// Starts a guest.
     pub(crate) fn start(self, qemu: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
         match self {
-            Peer::Clade => clade::start(boot),
+            Peer::Clade => clade::start(Tier::Auto, boot),
+            Peer::Interpreter => clade::start(Tier::Interpreter, boot),
             Peer::Qemu => qemu::start(qemu, boot),
             Peer::Native => Err("this host is no guest".into()),
         }
@@ -45,6 +51,6 @@ impl FromStr for Peer {
         Self::ALL
             .into_iter()
             .find(|peer| peer.title().eq_ignore_ascii_case(text))
-            .ok_or_else(|| format!("{text:?} is no peer: clade, qemu and native are"))
+            .ok_or_else(|| format!("{text:?} is no peer: clade, interpreter, qemu and native are"))
     }
 }

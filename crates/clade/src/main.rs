@@ -4,6 +4,7 @@ mod failure;
 mod progress;
 mod session;
 mod size;
+mod stats;
 mod stdin;
 mod style;
 mod table;

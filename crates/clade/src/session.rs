@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clade_vmm::control::{Connection, Event, FromMachine, Receiver, Request, Sender};
 use clade_vmm::outcome::Outcome;
+use clade_vmm::stats::MachineStats;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -34,9 +35,21 @@ pub(crate) enum End {
     Lost,
 }
 
+/// A session that is over.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) end: End,
+    /// What was done in the machine's life, if that ended.
+    pub(crate) stats: Option<MachineStats>,
+}
+
 /// Attaches to a machine's console until either side ends it. With `owner` the machine goes with
 /// the session, unless the user detaches.
-pub(crate) fn attach(connection: Connection, input: Input, owner: bool) -> Result<End, Failure> {
+pub(crate) fn attach(
+    connection: Connection,
+    input: Input,
+    owner: bool,
+) -> Result<Session, Failure> {
     let Connection { sender, receiver } = connection;
     let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH])?;
     let signal = Arc::new(AtomicI32::new(0));
@@ -57,15 +70,23 @@ pub(crate) fn attach(connection: Connection, input: Input, owner: bool) -> Resul
         .name("signals".into())
         .spawn(move || watcher.watch(signals))?;
     let window = Window::of(input);
+    let mut stats = None;
     let end = match start(&sender, input, &window) {
-        Ok(()) => receive(receiver, &sender, &window, ReadySign::of(input), owner),
+        Ok(()) => receive(
+            receiver,
+            &sender,
+            (&window, ReadySign::of(input)),
+            owner,
+            &mut stats,
+        ),
         Err(_) => End::Lost,
     };
     drop(raw);
-    Ok(match signal.load(Ordering::SeqCst) {
+    let end = match signal.load(Ordering::SeqCst) {
         0 => end,
         signal => End::Signal(signal),
-    })
+    };
+    Ok(Session { end, stats })
 }
 
 fn start(sender: &Sender, input: Input, window: &Window) -> io::Result<()> {
@@ -83,9 +104,9 @@ fn start(sender: &Sender, input: Input, window: &Window) -> io::Result<()> {
 fn receive(
     mut receiver: Receiver,
     sender: &Sender,
-    window: &Window,
-    mut ready: ReadySign,
+    (window, mut ready): (&Window, ReadySign),
     owner: bool,
+    stats: &mut Option<MachineStats>,
 ) -> End {
     let mut stdout = Some(io::stdout().lock());
     let mut at_line_start = true;
@@ -106,6 +127,7 @@ fn receive(
             Ok(Some(FromMachine::Event(Event::InputTaken { bytes }))) => window.open(bytes),
             Ok(Some(FromMachine::Event(Event::Restarted))) => ready.expect_again(window),
             Ok(Some(FromMachine::Event(Event::Detached))) => break End::Detached,
+            Ok(Some(FromMachine::Event(Event::Stats(counted)))) => *stats = Some(counted),
             Ok(Some(FromMachine::Event(Event::Ended(_)))) if stdout.is_none() => {
                 break End::OutputClosed;
             }

@@ -20,10 +20,14 @@ pub(crate) fn talk(text: &str) {
     let _ = writeln!(io::stderr(), "{name} {}", text.replace('\n', "\n       "));
 }
 
+/// A line on standard error as it is.
+pub(crate) fn plain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// A line on standard error that is no error.
 pub(crate) fn note(text: &str) {
-    let line = shaded(text, Shade::Dim, wants_colour(&io::stderr()));
-    let _ = writeln!(io::stderr(), "{line}");
+    plain(&shaded(text, Shade::Dim, wants_colour(&io::stderr())));
 }
 
 /// The text in a shade, if `wanted`.

@@ -52,6 +52,10 @@ fn wrong_command_lines() {
         ),
         (&["run", "--kernel", kernel, "--memory", "-1"], &["-1"]),
         (&["run", "--kernel", kernel, "--cpus", "two"], &["two"]),
+        (
+            &["run", "--kernel", kernel, "--tier", "fast"],
+            &["fast", "auto, interpreter, translator"],
+        ),
         (&["console"], &["MACHINE"]),
         (&["stop"], &["MACHINE"]),
     ];
@@ -213,7 +217,15 @@ fn doctor_answers_in_text_and_json() {
     let home = Home::new();
     let text = home.run(&["doctor"]);
     assert_eq!(text.code, Some(0), "{text:?}");
-    for word in ["processor", "memory", "KVM", "runtime", "cache", "mirror"] {
+    for word in [
+        "processor",
+        "memory",
+        "translator",
+        "KVM",
+        "runtime",
+        "cache",
+        "mirror",
+    ] {
         assert!(text.stdout().contains(word), "{text:?}");
     }
     let json = home.run(&["doctor", "--json"]);

@@ -105,6 +105,59 @@ fn input_reaches_the_guest_as_it_is_and_a_reset_keeps_the_console() {
     assert_eq!(wait(&mut child).code(), Some(0));
 }
 
+/// The machine is built a second time by a process that may make no memory to execute any more.
+#[test]
+fn a_reset_machine_has_the_tier_that_was_asked_for() {
+    if let Err(lacks) = clade_emulate::translator_support() {
+        return eprintln!("SKIPPED: this host lacks {}", lacks.join(", "));
+    }
+    let home = Home::new();
+    let kernel = home.guest(&Guest::new().print("again\n").reset());
+    for tier in ["interpreter", "translator"] {
+        let finished = home.run(&["run", "--kernel", &kernel, "--tier", tier]);
+        assert!(finished.stderr.contains("reset loop"), "{finished:?}");
+        assert_eq!(finished.stdout(), "again\n".repeat(5), "{tier}");
+    }
+}
+
+#[test]
+fn stats_tell_what_each_tier_did_over_all_boots() {
+    let home = Home::new();
+    let kernel = home.guest(&Guest::new().print_often("tick\n", 20).power_off());
+    let run = |tier| {
+        let finished = home.run(&["run", "--kernel", &kernel, "--stats=json", "--tier", tier]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        let stats: serde_json::Value = serde_json::from_str(&finished.stderr).expect("JSON");
+        stats["engine"].clone()
+    };
+    // 20000 lines, for each of whose five bytes two instructions or more.
+    let interpreted = run("interpreter");
+    assert!(
+        interpreted["instructions"].as_u64() > Some(200_000),
+        "{interpreted}"
+    );
+    assert_eq!(interpreted["interpreted"], interpreted["instructions"]);
+    assert_eq!(interpreted["entries"], 0);
+    if let Err(lacks) = clade_emulate::translator_support() {
+        return eprintln!("SKIPPED: this host lacks {}", lacks.join(", "));
+    }
+    let translated = run("translator");
+    // But for what a hart executes between the store that ends the machine and its end.
+    let counts = [&translated, &interpreted].map(|stats| stats["instructions"].as_u64());
+    let apart = counts[0].unwrap_or(0).abs_diff(counts[1].unwrap_or(0));
+    assert!(apart < 1000, "{counts:?}");
+    assert!(
+        translated["interpreted"].as_u64() < Some(10_000),
+        "{translated}"
+    );
+    assert!(
+        translated["translations"].as_u64() > Some(0),
+        "{translated}"
+    );
+    let table = home.run(&["run", "--kernel", &kernel, "--stats"]);
+    assert!(table.stderr.contains("instructions retired"), "{table:?}");
+}
+
 #[test]
 fn a_slow_reader_gets_every_byte() {
     let home = Home::new();

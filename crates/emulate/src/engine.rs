@@ -20,6 +20,7 @@ use crate::memory::GuestMemory;
 use crate::port::{HartLine, Port, request};
 use crate::sbi::pmu::Pmu;
 use crate::sbi::{DebugConsole, Sbi};
+use crate::stats::Stats;
 use crate::stepper::Stepper;
 use crate::time::Timebase;
 use crate::translator::Translator;
@@ -123,6 +124,26 @@ impl Emulator {
             initial,
             created: (0..harts).map(|_| AtomicBool::new(false)).collect(),
         }
+    }
+
+    /// The tier that is used: less than was wanted where the host lacks something.
+    pub fn tier(&self) -> Tier {
+        match self.shared.translator {
+            Some(_) => Tier::Translator,
+            None => Tier::Interpreter,
+        }
+    }
+
+    /// What all harts have done together, each as of when its `run` last returned.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for port in &self.shared.ports {
+            stats += port.stats();
+        }
+        if let Some(translator) = &self.shared.translator {
+            stats.pages_changed += translator.pages_changed();
+        }
+        stats
     }
 
     /// The wire into an interrupt input of hart `hart`, or `None` when there is no such hart.

@@ -35,9 +35,22 @@ impl Executor {
         // Requests made while the hart was not executing count as done: do them first.
         port.notify();
         self.core.stop_at = stop_at;
+        let before = self.core.hart.retired;
         let exit = self.execute();
+        self.count(before);
+        port.publish_stats(self.core.jit.stats);
         port.set_executing(false);
         exit
+    }
+
+    /// Counts what was retired since `before`.
+    fn count(&mut self, before: u64) {
+        let retired = self.core.hart.retired.wrapping_sub(before);
+        let stats = &mut self.core.jit.stats;
+        stats.instructions += retired;
+        if self.shared.translator.is_none() {
+            stats.interpreted += retired;
+        }
     }
 
     fn execute(&mut self) -> Option<Exit> {
@@ -76,7 +89,9 @@ impl Executor {
         let link = self.core.jit.link.take();
         let at = match interpreter::fetch(&mut self.core) {
             Fetched::Page(at) => at,
-            Fetched::Parcel(at) => return interpreter::step(&mut self.core, at),
+            Fetched::Parcel(at) => {
+                return self.interpret(|core, _| interpreter::step(core, at));
+            }
             Fetched::Trapped => return None,
         };
         let Some(code) = translator

@@ -1,4 +1,4 @@
-//! The RISC-V engine: runs harts by interpretation behind the engine contract.
+//! The RISC-V engine: runs harts by interpretation and translation behind the engine contract.
 //!
 //! [`Emulator`] makes one [`Vcpu`](clade_engine::Vcpu) a hart. A hart is a `Core` (registers, TLB,
 //! memory) and a cache of decoded blocks that the interpreter executes. Other threads reach it
@@ -34,7 +34,7 @@ pub use sbi::DebugConsole;
 pub use stats::Stats;
 pub use stepper::Stepper;
 pub use time::TIMEBASE_HZ;
-pub use tuning::{Tier, Tuning};
+pub use tuning::{Tier, Tuning, translator_support};
 
 /// The extensions of the harts, as the device tree's `riscv,isa-extensions` lists them.
 pub const ISA_EXTENSIONS: &[&str] = &[

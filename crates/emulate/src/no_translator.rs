@@ -27,6 +27,11 @@ pub(crate) enum Left {
     Exit(Exit),
 }
 
+/// What the host lacks for a translator.
+pub(crate) fn lacks() -> Vec<&'static str> {
+    vec!["an x86-64 processor under Linux"]
+}
+
 pub(crate) fn is_translatable(_: Op) -> bool {
     false
 }
@@ -43,6 +48,10 @@ impl Translator {
     }
 
     pub(crate) fn fence(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn pages_changed(&self) -> u64 {
         match *self {}
     }
 

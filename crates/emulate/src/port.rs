@@ -11,6 +11,7 @@ use std::time::Duration;
 use clade_engine::{IrqLine, VcpuHandle};
 
 use crate::hsm::HsmState;
+use crate::stats::Stats;
 
 /// What other threads ask of a hart, as bits.
 pub(crate) mod request {
@@ -41,6 +42,8 @@ pub(crate) struct Port {
     sleeping: AtomicBool,
     thread: Mutex<Option<Thread>>,
     hsm: Mutex<HsmState>,
+    /// What the hart had done when it last stopped executing.
+    stats: Mutex<Stats>,
 }
 
 impl Port {
@@ -54,6 +57,7 @@ impl Port {
             sleeping: AtomicBool::new(false),
             thread: Mutex::new(None),
             hsm: Mutex::new(hsm),
+            stats: Mutex::default(),
         }
     }
 
@@ -150,6 +154,16 @@ impl Port {
     pub(crate) fn set_mtimecmp(&self, ticks: u64) {
         self.mtimecmp.store(ticks, SeqCst);
         self.notify();
+    }
+
+    /// What the hart had done when it last stopped executing.
+    pub(crate) fn stats(&self) -> Stats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells others what the hart has done.
+    pub(crate) fn publish_stats(&self, stats: Stats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
     /// Runs `f` on the hart's state of life, alone.

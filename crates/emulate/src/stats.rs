@@ -1,13 +1,14 @@
 //! What the engine did, in numbers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Counts since a hart was created, or of all harts together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Stats {
     /// Instructions retired in all.
     pub instructions: u64,
-    /// Of these, how many the interpreter executed between runs of generated code.
+    /// Of these, how many the interpreter executed by itself.
     pub interpreted: u64,
     /// Times that generated code was entered.
     pub entries: u64,
@@ -34,6 +35,16 @@ pub struct Stats {
     pub pages_changed: u64,
     /// Segments of the code cache that were given up to make room.
     pub evictions: u64,
+}
+
+impl Stats {
+    /// Instructions that were retired in generated code. Those that it had the interpreter execute
+    /// count as `assisted`, although a few of them trapped.
+    pub fn translated(&self) -> u64 {
+        self.instructions
+            .saturating_sub(self.interpreted)
+            .saturating_sub(self.assisted)
+    }
 }
 
 impl std::ops::AddAssign for Stats {

@@ -29,7 +29,11 @@ impl Stepper {
         } else {
             None
         };
+        let before = core.hart.retired;
         let exit = exit.or_else(|| interpreter::run_one(core));
+        let retired = core.hart.retired.wrapping_sub(before);
+        core.jit.stats.instructions += retired;
+        core.jit.stats.interpreted += retired;
         port.set_executing(false);
         exit
     }

@@ -20,6 +20,15 @@ impl Tier {
     }
 }
 
+/// Whether this host can do [`Tier::Translator`].
+///
+/// # Errors
+/// What it lacks, by names for people.
+pub fn translator_support() -> Result<(), Vec<&'static str>> {
+    let lacks = crate::translator::lacks();
+    if lacks.is_empty() { Ok(()) } else { Err(lacks) }
+}
+
 /// What tests and the curious may turn. The default is what fits the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tuning {

@@ -265,7 +265,7 @@ fn choose(machines: Vec<Machine>, text: &str) -> Result<Machine, Error> {
 
 #[cfg(test)]
 mod tests {
-    use clade_vmm::spec::EngineKind;
+    use clade_vmm::spec::{EngineKind, Tier};
 
     use super::*;
 
@@ -274,6 +274,7 @@ mod tests {
             id: id.to_owned(),
             name: name.to_owned(),
             engine: EngineKind::Emulate,
+            tier: Tier::Auto,
             cpus: 1,
             memory: 1 << 30,
             kernel: "/kernel".into(),

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use clade_vmm::control::{Connection, Event, FromMachine};
 use clade_vmm::folder::{LOCK_FILE, MACHINE_LOG_FILE};
-use clade_vmm::spec::{EngineKind, MachineSpec, SPEC_FILE};
+use clade_vmm::spec::{EngineKind, MachineSpec, SPEC_FILE, Tier};
 
 use crate::machines::clear;
 use crate::names::{check_name, friendly_name, new_id};
@@ -30,6 +30,8 @@ pub struct Order {
     pub name: Option<String>,
     /// The engine.
     pub engine: EngineKind,
+    /// How the engine goes about it.
+    pub tier: Tier,
     /// Number of vCPUs.
     pub cpus: u32,
     /// Guest memory in bytes.
@@ -88,6 +90,7 @@ impl Machines {
             id: new_id().map_err(Error::io("read randomness for", &folder))?,
             name,
             engine: order.engine,
+            tier: order.tier,
             cpus: order.cpus,
             memory: order.memory,
             kernel: absolute(order.kernel)?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clade_devices::ConsoleHost;
 use clade_vmm::machine::Machine;
-use clade_vmm::spec::{EngineKind, MachineSpec};
+use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
 
 struct Stdout;
 
@@ -26,6 +26,7 @@ fn main() {
         id: "example".into(),
         name: "example".into(),
         engine: EngineKind::Emulate,
+        tier: Tier::Auto,
         cpus: argument(2).map_or(1, |text| text.parse().expect("CPUS is a number")),
         memory: 1 << 30,
         kernel: argument(0).expect("KERNEL").into(),
@@ -36,6 +37,6 @@ fn main() {
         created: 0,
     };
     let started = std::time::Instant::now();
-    let ended = Machine::build(&spec, Arc::new(Stdout)).and_then(Machine::run);
-    eprintln!("{ended:?} after {:?}", started.elapsed());
+    let finished = Machine::build(&spec, Arc::new(Stdout)).and_then(Machine::run);
+    eprintln!("{finished:#?} after {:?}", started.elapsed());
 }

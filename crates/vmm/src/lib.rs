@@ -10,6 +10,7 @@ pub mod machine;
 pub mod outcome;
 pub mod process;
 pub mod spec;
+pub mod stats;
 
 mod boot_files;
 mod life;

@@ -4,12 +4,14 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
 use crate::board::{Board, BoardError};
 use crate::spec::MachineSpec;
+use crate::stats::{MachineStats, thread_time};
 
 /// Why a machine cannot be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,15 @@ impl From<SystemEvent> for Ended {
             SystemEvent::Reboot => Self::Reboot,
         }
     }
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// How it ended.
+    pub how: Ended,
+    /// What was done in it.
+    pub stats: MachineStats,
 }
 
 /// Whether a machine is to run on, and how to tell its vCPUs.
@@ -134,7 +145,7 @@ impl Machine {
     ///
     /// # Errors
     /// When the host gives no threads, or the engine cannot go on.
-    pub fn run(self) -> Result<Ended, MachineError> {
+    pub fn run(self) -> Result<Finished, MachineError> {
         let Self {
             board,
             vcpus,
@@ -146,6 +157,7 @@ impl Machine {
             .map_err(thread_error("timers".into()))?;
         let result = thread::scope(|scope| {
             let mut threads = Vec::new();
+            let mut vcpu_time = Duration::ZERO;
             let mut first_error = None;
             for (index, vcpu) in vcpus.into_iter().enumerate() {
                 let switch = &switch;
@@ -166,15 +178,23 @@ impl Machine {
                 let result = thread
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                first_error = first_error.or(result.err().map(MachineError::from));
+                match result {
+                    Ok(time) => vcpu_time += time,
+                    Err(error) => first_error = first_error.or(Some(error.into())),
+                }
             }
-            first_error.map_or(Ok(()), Err)
+            first_error.map_or(Ok(vcpu_time), Err)
         });
         board.stop_timers();
         let _ = timers.join();
-        result?;
-        // All vCPUs have returned, which they do only once the run has ended.
-        Ok(switch.ended().unwrap_or(Ended::Stopped))
+        Ok(Finished {
+            stats: MachineStats {
+                vcpu_time: result?,
+                engine: board.stats(),
+            },
+            // All vCPUs have returned, which they do only once the run has ended.
+            how: switch.ended().unwrap_or(Ended::Stopped),
+        })
     }
 }
 
@@ -187,8 +207,9 @@ impl Drop for EndWithThread<'_> {
     }
 }
 
-/// Runs one vCPU until the machine's run ends.
-fn run_vcpu(mut vcpu: Box<dyn Vcpu>, switch: &Switch) -> Result<(), EngineError> {
+/// Runs one vCPU until the machine's run ends. Returns how much of the host's processor time the
+/// calling thread took.
+fn run_vcpu(mut vcpu: Box<dyn Vcpu>, switch: &Switch) -> Result<Duration, EngineError> {
     let _end = EndWithThread(switch);
     while switch.ended().is_none() {
         match vcpu.run()? {
@@ -196,5 +217,5 @@ fn run_vcpu(mut vcpu: Box<dyn Vcpu>, switch: &Switch) -> Result<(), EngineError>
             Exit::System(event) => switch.end(event.into()),
         }
     }
-    Ok(())
+    Ok(thread_time())
 }

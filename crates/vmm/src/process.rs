@@ -27,6 +27,7 @@ use crate::machine::{Ended, Machine, MachineError};
 use crate::outcome::{CLADE_FAILED, Outcome};
 use crate::sandbox;
 use crate::spec::{MachineSpec, SPEC_FILE};
+use crate::stats::MachineStats;
 
 /// A stopped machine gives its remaining clients this long to take what waits for them.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -118,13 +119,14 @@ impl Prepared {
         }
         let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
         let started = start_threads(&hub, &stop, log, listener, signals, owner);
+        let mut stats = MachineStats::default();
         let outcome = match started {
-            Ok(()) => boot_until_end(&spec, &hub, &stop, machine),
+            Ok(()) => boot_until_end(&spec, &hub, &stop, machine, &mut stats),
             Err(error) => Outcome::Error(format!("the machine's process cannot start: {error}")),
         };
         // Before anybody hears of the end: whoever does finds the name free.
         folder.remove();
-        hub.finish(&outcome);
+        hub.finish(&outcome, stats);
         hub.wait_drained(PATIENCE);
         outcome
     }
@@ -154,6 +156,7 @@ fn boot_until_end(
     hub: &Arc<ConsoleHub>,
     stop: &StopSwitch,
     machine: Machine,
+    stats: &mut MachineStats,
 ) -> Outcome {
     let mut built = Some(machine);
     let boot = || -> Result<Ended, MachineError> {
@@ -164,7 +167,9 @@ fn boot_until_end(
         hub.connect(machine.console());
         let handle = machine.stop_handle();
         stop.arm(move || handle.stop());
-        machine.run()
+        let finished = machine.run()?;
+        *stats += finished.stats;
+        Ok(finished.how)
     };
     run_until_end(hub, stop, boot)
 }

@@ -12,7 +12,7 @@ pub const SPEC_FILE: &str = "spec.json";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// RISC-V 64, interpreted: works on every host.
+    /// RISC-V 64 in software: works on every host.
     Emulate,
 }
 
@@ -21,6 +21,33 @@ impl fmt::Display for EngineKind {
         formatter.write_str(match self {
             EngineKind::Emulate => "emulate",
         })
+    }
+}
+
+/// What may execute the guest's instructions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// The fastest that the host can do.
+    #[default]
+    Auto,
+    /// One instruction after the other, on every host.
+    Interpreter,
+    /// Translation into the host's own instructions, or no machine at all.
+    Translator,
+}
+
+impl Tier {
+    /// Every one, in the order in which people are told of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Interpreter, Self::Translator];
+
+    /// Its name, as the command line and the spec have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Interpreter => "interpreter",
+            Self::Translator => "translator",
+        }
     }
 }
 
@@ -34,6 +61,9 @@ pub struct MachineSpec {
     pub name: String,
     /// The engine that drives the vCPUs.
     pub engine: EngineKind,
+    /// How the engine goes about it.
+    #[serde(default)]
+    pub tier: Tier,
     /// Number of vCPUs, at least 1.
     pub cpus: u32,
     /// Guest memory in bytes.
@@ -64,5 +94,23 @@ impl MachineSpec {
         .into_iter()
         .flatten()
         .map(PathBuf::as_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_is_written_by_its_name_and_a_spec_without_one_still_loads() {
+        for tier in Tier::ALL {
+            let written = serde_json::to_value(tier).expect("written");
+            assert_eq!(written, tier.name());
+        }
+        let old = r#"{"id": "0", "name": "n", "engine": "emulate", "cpus": 1, "memory": 1,
+            "kernel": "k", "initrd": null, "firmware": null, "cmdline": "", "image": null,
+            "created": 0}"#;
+        let spec: MachineSpec = serde_json::from_str(old).expect("an old spec");
+        assert_eq!(spec.tier, Tier::Auto);
     }
 }

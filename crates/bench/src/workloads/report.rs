@@ -77,10 +77,14 @@ impl Report {
 
     /// The ratios that can be told: how much faster Clade is than QEMU, how much slower than native.
     fn ratios(&self) -> Vec<(Peer, Peer)> {
-        [(Peer::Qemu, Peer::Clade), (Peer::Clade, Peer::Native)]
-            .into_iter()
-            .filter(|(over, under)| self.peers.contains(over) && self.peers.contains(under))
-            .collect()
+        [
+            (Peer::Qemu, Peer::Clade),
+            (Peer::Interpreter, Peer::Clade),
+            (Peer::Clade, Peer::Native),
+        ]
+        .into_iter()
+        .filter(|(over, under)| self.peers.contains(over) && self.peers.contains(under))
+        .collect()
     }
 
     /// Prints the table.
@@ -89,10 +93,10 @@ impl Report {
         println!("{}\n", self.header);
         print!("{:<14}", "workload");
         for peer in &self.peers {
-            print!(" {:>10}", peer.title());
+            print!(" {:>11}", peer.title());
         }
         for (over, under) in &ratios {
-            print!(" {:>14}", format!("{}/{}", over.title(), under.title()));
+            print!(" {:>17}", format!("{}/{}", over.title(), under.title()));
         }
         println!();
         for name in names() {
@@ -105,17 +109,17 @@ impl Report {
             }
             print!("{name:<14}");
             for &peer in &self.peers {
-                print!(" {:>10}", cell(self.best(name, peer), "s"));
+                print!(" {:>11}", cell(self.best(name, peer), "s"));
             }
             for &ratio in &ratios {
-                print!(" {:>14}", cell(self.ratio(name, ratio), "x"));
+                print!(" {:>17}", cell(self.ratio(name, ratio), "x"));
             }
             println!();
         }
         print!("{:<14}", "geometric mean");
-        print!("{}", " ".repeat(11 * self.peers.len()));
+        print!("{}", " ".repeat(12 * self.peers.len()));
         for &ratio in &ratios {
-            print!(" {:>14}", cell(self.mean(ratio), "x"));
+            print!(" {:>17}", cell(self.mean(ratio), "x"));
         }
         println!();
     }

@@ -30,8 +30,8 @@ impl Console {
         if terminal && io::stderr().is_terminal() {
             style::note(&format!("{name} · Ctrl-] detaches"));
         }
-        let end = session::attach(machine.connect()?, input, false)?;
-        finish(&name, end, || {
+        let session = session::attach(machine.connect()?, input, false)?;
+        finish(&name, session.end, || {
             Failure::new(format!(
                 "the process of machine '{name}' is gone without a word\n\
                  This is a bug in Clade, or the host ended it (out of memory?)."

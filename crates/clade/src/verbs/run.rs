@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use clade_images::Request;
 use clade_manager::{Host, Machines, Order, Started, check_name};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
-use clade_vmm::spec::{EngineKind, MachineSpec};
+use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
 use crate::progress::Shown;
+use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::{session, size, style};
@@ -51,12 +53,26 @@ pub(crate) struct Run {
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
+    /// What executes the guest's instructions; `auto` is the fastest that this host can do.
+    #[arg(long, default_value = Tier::Auto.name(), value_parser = tier_parser())]
+    tier: Tier,
     /// The machine's name, in place of a random one.
     #[arg(long)]
     name: Option<String>,
     /// Leave the machine running, and print its name.
     #[arg(long, short)]
     detach: bool,
+    /// When the machine ends, print on standard error what the engine did, as a table or as JSON.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "table",
+        conflicts_with = "detach"
+    )]
+    stats: Option<StatsFormat>,
     /// The Debian mirror to fetch the image from.
     #[arg(long, value_name = "URL", conflicts_with = "kernel")]
     mirror: Option<String>,
@@ -65,10 +81,17 @@ pub(crate) struct Run {
     suite: Option<String>,
 }
 
+fn tier_parser() -> impl TypedValueParser<Value = Tier> {
+    PossibleValuesParser::new(Tier::ALL.map(Tier::name)).map(|name| {
+        let tier = Tier::ALL.into_iter().find(|tier| tier.name() == name);
+        tier.unwrap_or_default()
+    })
+}
+
 impl Run {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         self.check()?;
-        let detach = self.detach;
+        let (detach, stats) = (self.detach, self.stats);
         let interactive = io::stdin().is_terminal();
         let (order, title) = self.order(interactive)?;
         let input = if interactive {
@@ -83,7 +106,7 @@ impl Run {
         if detach {
             leave_running(started, connection)
         } else {
-            attach(started, connection, input, &title)
+            attach(started, connection, input, &title, stats)
         }
     }
 
@@ -103,6 +126,7 @@ impl Run {
         let base = Order {
             name: self.name,
             engine: EngineKind::Emulate,
+            tier: self.tier,
             cpus: self.cpus,
             memory: self.memory,
             kernel: PathBuf::new(),
@@ -171,13 +195,19 @@ fn attach(
     connection: Connection,
     input: Input,
     title: &str,
+    stats: Option<StatsFormat>,
 ) -> Result<ExitCode, Failure> {
     if input == Input::Terminal && io::stderr().is_terminal() {
         style::note(&first_screen(&started.spec, title));
     }
     let name = started.spec.name.clone();
-    let end = session::attach(connection, input, true)?;
-    console::finish(&name, end, || Failure::new(started.into_death()))
+    let session = session::attach(connection, input, true)?;
+    let lines = session.stats.iter().flat_map(|counted| match stats {
+        None => Vec::new(),
+        Some(format) => format.lines(counted),
+    });
+    lines.for_each(|line| style::plain(&line));
+    console::finish(&name, session.end, || Failure::new(started.into_death()))
 }
 
 /// `mini:trixie · Debian 6.12.41-riscv64 · 1 hart · 1 GiB · Ctrl-] detaches`

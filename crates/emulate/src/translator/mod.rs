@@ -19,6 +19,7 @@ mod emit_float_convert;
 mod emit_integer;
 mod emit_memory;
 mod float_registers;
+mod host;
 mod integer_registers;
 mod layout;
 mod pages;
@@ -34,6 +35,7 @@ use clade_engine::{Exit, PAGE_SIZE};
 use clade_riscv::isa::Op;
 use code_memory::{CodeMemory, CodeWriter};
 use emit::Options;
+pub(crate) use host::lacks;
 use pages::{Known, Pages, read_page};
 use thunks::{Reason, Thunks};
 
@@ -121,15 +123,7 @@ pub(crate) struct Code(CodeOffset);
 impl Translator {
     /// A translator, or `None` where the host lacks something.
     pub(crate) fn new(tuning: &Tuning, guest: &GuestMemory, ports: &[Arc<Port>]) -> Option<Self> {
-        let supported = is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("popcnt")
-            && is_x86_feature_detected!("sse4.1")
-            && is_x86_feature_detected!("avx")
-            && is_x86_feature_detected!("fma")
-            && can_write_gs_base();
-        if !supported {
+        if !host::lacking_features().is_empty() {
             return None;
         }
         let page = PAGE_SIZE as usize;
@@ -175,6 +169,11 @@ impl Translator {
     /// A hart executes `fence.i`: returns its number, from which on the hart sees all code anew.
     pub(crate) fn fence(&self) -> u64 {
         self.fences.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// How many pages' translations were dropped because memory held something else.
+    pub(crate) fn pages_changed(&self) -> u64 {
+        self.lock().pages.changed()
     }
 
     /// The code for the instruction at `at`, for a hart whose last fence was `fence`.
@@ -313,12 +312,6 @@ impl Segments {
         }
         Some((self.start + self.current as usize * self.size + self.used) as CodeOffset)
     }
-}
-
-/// Whether programs may set the base of segment `gs` themselves (Linux 5.9 and later).
-fn can_write_gs_base() -> bool {
-    const HWCAP2_FSGSBASE: usize = 1 << 1;
-    rustix::param::linux_hwcap().1 & HWCAP2_FSGSBASE != 0
 }
 
 /// A number for the page of `at` that no other page of the guest has: its memory lies closer

@@ -91,6 +91,8 @@ pub(super) struct Pages {
     regions: Vec<(HostAddress, Vec<u32>)>,
     pages: Vec<Option<Page>>,
     free: Vec<u32>,
+    /// How many pages were dropped because memory held something else.
+    changed: u64,
 }
 
 /// Whether there is code for an address.
@@ -111,7 +113,12 @@ impl Pages {
             regions,
             pages: Vec::new(),
             free: Vec::new(),
+            changed: 0,
         }
+    }
+
+    pub(super) fn changed(&self) -> u64 {
+        self.changed
     }
 
     fn slot(&mut self, at: HostAddress) -> Option<&mut u32> {
@@ -137,7 +144,7 @@ impl Pages {
                 equal || page.agrees(&read_page(at))
             });
             if !agrees {
-                self.remove(at);
+                self.drop_changed(at);
                 return Known::No;
             }
         }
@@ -166,7 +173,7 @@ impl Pages {
                 .as_mut()
                 .is_some_and(|page| page.agrees(source));
         if !agrees {
-            self.remove(at);
+            self.drop_changed(at);
             let page = Some(Page::new(Box::new(*source), now));
             let index = match self.free.pop() {
                 Some(index) => {
@@ -184,13 +191,15 @@ impl Pages {
         self.pages[index].as_mut()
     }
 
-    fn remove(&mut self, at: HostAddress) {
+    /// Forgets the page of `at`, if there is one: memory holds something else.
+    fn drop_changed(&mut self, at: HostAddress) {
         if let Some(slot) = self.slot(at)
             && *slot != 0
         {
             let index = std::mem::take(slot) - 1;
             self.pages[index as usize] = None;
             self.free.push(index);
+            self.changed += 1;
         }
     }
 

@@ -9,7 +9,8 @@ use clade_devices::syscon::SystemEventSink;
 use clade_devices::virtio::{VirtioConsole, VirtioMmio, VirtioPci};
 use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
 use clade_emulate::{
-    Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS,
+    Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS, Stats,
+    Tuning, translator_support,
 };
 use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, IrqLine, Unmapped};
 
@@ -20,7 +21,7 @@ use super::timers::{self, Alarm};
 use super::{map, ram};
 use crate::fdt::{self, FdtConfig, FdtError};
 use crate::loader::{self, BootFiles, LoadError, Placement, Source};
-use crate::spec::MachineSpec;
+use crate::spec::{MachineSpec, Tier};
 
 /// The PCI slot of the console; the host bridge has slot 0.
 const CONSOLE_SLOT: u8 = 1;
@@ -44,6 +45,12 @@ pub enum BoardError {
         /// The host's answer.
         reason: String,
     },
+    /// The translator was asked for, and the host cannot have one.
+    #[error(
+        "this host cannot translate guest code; it lacks {0}\n\
+         `--tier auto` runs the machine by interpretation."
+    )]
+    Translator(String),
     /// Two devices in one place: a mistake in the board.
     #[error("the board is wired wrongly: {0}")]
     Wiring(String),
@@ -105,8 +112,9 @@ impl Board {
             bus: bus.clone(),
             clock: clock.clone(),
             boot: boot(&placement, host),
-            tuning: clade_emulate::Tuning::default(),
+            tuning: tuning(spec.tier),
         });
+        check_tier(spec.tier, engine.tier())?;
         let plic = Plic::new(interrupt_inputs(&engine, spec.cpus)?);
         let alarm = Arc::new(Alarm::default());
         let rearm = alarm.clone();
@@ -157,6 +165,11 @@ impl Board {
         &self.engine
     }
 
+    /// What the engine counted up to now.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
     /// The way to type at the guest.
     pub fn console(&self) -> Arc<dyn ConsolePort> {
         self.console.clone()
@@ -174,6 +187,31 @@ impl Board {
     pub fn stop_timers(&self) {
         self.alarm.end();
     }
+}
+
+/// How the engine is to go about its work.
+fn tuning(tier: Tier) -> Tuning {
+    let tier = match tier {
+        Tier::Auto => clade_emulate::Tier::best(),
+        Tier::Interpreter => clade_emulate::Tier::Interpreter,
+        Tier::Translator => clade_emulate::Tier::Translator,
+    };
+    Tuning {
+        tier,
+        ..Tuning::default()
+    }
+}
+
+/// Refuses less than what was asked for.
+fn check_tier(wanted: Tier, used: clade_emulate::Tier) -> Result<(), BoardError> {
+    if wanted != Tier::Translator || used == clade_emulate::Tier::Translator {
+        return Ok(());
+    }
+    let lacks = translator_support().err();
+    Err(BoardError::Translator(lacks.map_or_else(
+        || "address space for the code".to_owned(),
+        |lacks| lacks.join(", "),
+    )))
 }
 
 /// Loads the guest's files and the device tree that describes the board to it.

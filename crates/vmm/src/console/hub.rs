@@ -14,6 +14,7 @@ use super::panic_watch::PanicWatch;
 use super::scrollback::Scrollback;
 use crate::control::{Event, FromMachine, TerminalSize};
 use crate::outcome::Outcome;
+use crate::stats::MachineStats;
 
 /// Input bytes that one client may have waiting for the guest.
 pub const INPUT_WINDOW: usize = 64 << 10;
@@ -52,7 +53,7 @@ struct State {
     size: Option<TerminalSize>,
     /// The machine is being stopped: nobody waits for slow consumers any more.
     released: bool,
-    outcome: Option<Outcome>,
+    end: Option<(MachineStats, Outcome)>,
 }
 
 impl ConsoleHub {
@@ -69,7 +70,7 @@ impl ConsoleHub {
                 port: None,
                 size: None,
                 released: false,
-                outcome: None,
+                end: None,
             }),
             outgoing: Condvar::new(),
             room: Condvar::new(),
@@ -140,9 +141,8 @@ impl ConsoleHub {
         let consumer = state.next_consumer;
         state.next_consumer += 1;
         let mut outbox = Outbox::default();
-        if let Some(outcome) = state.outcome.clone() {
-            outbox.push_event(Event::Ended(outcome));
-            outbox.closing = true;
+        if let Some((stats, outcome)) = &state.end {
+            outbox.push_end(*stats, outcome);
         }
         state.consumers.insert(consumer, outbox);
         consumer
@@ -255,20 +255,19 @@ impl ConsoleHub {
         self.outgoing.notify_all();
     }
 
-    /// Tells every consumer, now and later, how the machine ended.
-    pub fn finish(&self, outcome: &Outcome) {
+    /// Tells every consumer, now and later, what the machine did and how it ended.
+    pub fn finish(&self, outcome: &Outcome, stats: MachineStats) {
         let mut state = self.lock();
-        state.outcome = Some(outcome.clone());
+        state.end = Some((stats, outcome.clone()));
         for outbox in state.consumers.values_mut() {
-            outbox.push_event(Event::Ended(outcome.clone()));
-            outbox.closing = true;
+            outbox.push_end(stats, outcome);
         }
         self.outgoing.notify_all();
     }
 
     /// Whether the machine's life ended ([`ConsoleHub::finish`]).
     pub fn is_finished(&self) -> bool {
-        self.lock().outcome.is_some()
+        self.lock().end.is_some()
     }
 
     /// Waits until every consumer has got everything and left. A machine that was stopped from

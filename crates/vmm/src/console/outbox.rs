@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::control::{Event, FromMachine};
+use crate::outcome::Outcome;
+use crate::stats::MachineStats;
 
 /// Output beyond this many bytes makes the guest wait for the consumer.
 pub(super) const OUTBOX_LIMIT: usize = 1 << 20;
@@ -53,6 +55,13 @@ impl Outbox {
         if !self.closing {
             self.messages.push_back(FromMachine::Event(event));
         }
+    }
+
+    /// The last that the consumer hears.
+    pub(super) fn push_end(&mut self, stats: MachineStats, outcome: &Outcome) {
+        self.push_event(Event::Stats(stats));
+        self.push_event(Event::Ended(outcome.clone()));
+        self.closing = true;
     }
 
     pub(super) fn take(&mut self) -> Vec<FromMachine> {

@@ -11,6 +11,7 @@ use super::outbox::OUTBOX_LIMIT;
 use super::{ConsoleHub, INPUT_WINDOW, WindowExceeded};
 use crate::control::{Event, FromMachine, TerminalSize};
 use crate::outcome::Outcome;
+use crate::stats::MachineStats;
 
 /// Long enough for anything that is to happen.
 const LONG: Duration = Duration::from_secs(10);
@@ -159,7 +160,7 @@ fn a_machine_that_is_stopped_waits_for_nobody() {
     let is_done = stuck_guest(&hub);
     hub.release();
     is_done.recv_timeout(LONG).expect("the guest goes on");
-    hub.finish(&Outcome::Stopped);
+    hub.finish(&Outcome::Stopped, MachineStats::default());
     hub.wait_drained(SHORT);
 }
 
@@ -169,7 +170,12 @@ fn everything_arrives_before_the_end_and_the_end_is_last() {
     let consumer = hub.join();
     hub.attach(consumer);
     hub.output(b"bye");
-    hub.finish(&Outcome::PowerOff);
+    let stats = MachineStats {
+        vcpu_time: LONG,
+        ..MachineStats::default()
+    };
+    let end = [Event::Stats(stats), Event::Ended(Outcome::PowerOff)];
+    hub.finish(&Outcome::PowerOff, stats);
     let drained = thread::spawn({
         let hub = Arc::clone(&hub);
         move || hub.wait_drained(Duration::ZERO)
@@ -181,13 +187,13 @@ fn everything_arrives_before_the_end_and_the_end_is_last() {
     );
     let (bytes, events) = collect(&hub, consumer, |_, _| false);
     assert_eq!(bytes, b"bye");
-    assert_eq!(events, [Event::Ended(Outcome::PowerOff)]);
+    assert_eq!(events, end);
     hub.leave(consumer);
     drained.join().expect("drained");
     // Whoever comes too late is told.
     let late = hub.join();
     let (_, events) = collect(&hub, late, |_, _| false);
-    assert_eq!(events, [Event::Ended(Outcome::PowerOff)]);
+    assert_eq!(events, end);
 }
 
 #[test]

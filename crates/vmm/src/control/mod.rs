@@ -13,6 +13,7 @@ mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
+use crate::stats::MachineStats;
 
 pub use client::{Connection, Receiver, Sender};
 pub use server::ControlServer;
@@ -73,6 +74,8 @@ pub enum Event {
     Restarted,
     /// The answer to [`Request::Detach`].
     Detached,
+    /// What was done in the machine's life; it ended.
+    Stats(MachineStats),
     /// The machine's life ended; nothing follows.
     Ended(Outcome),
 }

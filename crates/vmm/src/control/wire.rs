@@ -133,11 +133,14 @@ fn parse<T: DeserializeOwned>(kind: u8, bytes: &[u8]) -> Result<T, WireError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::control::{Status, TerminalSize};
     use crate::outcome::Outcome;
+    use crate::stats::MachineStats;
 
     #[test]
     fn messages_come_back_as_they_were_sent() {
@@ -150,6 +153,10 @@ mod tests {
                 uptime: 3,
             })),
             FromMachine::Event(Event::InputTaken { bytes: 9 }),
+            FromMachine::Event(Event::Stats(MachineStats {
+                vcpu_time: Duration::from_millis(1234),
+                ..MachineStats::default()
+            })),
             FromMachine::Event(Event::Ended(Outcome::Panicked("why".into()))),
         ];
         let mut stream = Vec::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clade_manager::{Host, MIN_MEMORY, Machines};
 use clade_store::{Folders, free_space};
 
-use super::{Check, kvm};
+use super::{Check, kvm, translator};
 use crate::size;
 
 /// Below this the cache cannot take an image and its packages, in bytes.
@@ -20,6 +20,7 @@ const REACH_TIME: Duration = Duration::from_secs(5);
 /// Every check, in the order in which they are shown.
 pub(super) fn all() -> Vec<Check> {
     let mut checks = host();
+    checks.push(translator::check());
     checks.push(kvm::check());
     checks.push(runtime());
     checks.push(cache());

@@ -2,6 +2,7 @@
 
 mod checks;
 mod kvm;
+mod translator;
 
 use std::io;
 use std::process::ExitCode;
