@@ -158,6 +158,31 @@ fn stats_tell_what_each_tier_did_over_all_boots() {
     assert!(table.stderr.contains("instructions retired"), "{table:?}");
 }
 
+/// The file was opened before the machine's process was confined; what is translated is named
+/// afterwards.
+#[test]
+fn translated_code_is_named_for_perf() {
+    if let Err(lacks) = clade_emulate::translator_support() {
+        return eprintln!("SKIPPED: this host lacks {}", lacks.join(", "));
+    }
+    let home = Home::new();
+    let kernel = home.guest(&Guest::new().print_often("tick\n", 1).spin());
+    let mut run = home.clade(&["run", "--kernel", &kernel, "-d", "--name", "one"]);
+    assert!(
+        run.env("CLADE_PERF_MAP", "1")
+            .status()
+            .expect("run")
+            .success()
+    );
+    let map = format!("/tmp/perf-{}.map", pid_of(&home));
+    wait_until("its loop is named", || {
+        let names = fs::read_to_string(&map).unwrap_or_default();
+        names.lines().any(|line| line.contains(" guest 0x802"))
+    });
+    home.run(&["stop", "one"]);
+    fs::remove_file(map).expect("remove the map");
+}
+
 #[test]
 fn a_slow_reader_gets_every_byte() {
     let home = Home::new();

@@ -131,6 +131,14 @@ impl GuestMemory {
         regions.map(|region| (HostAddress(region.host), region.length as usize))
     }
 
+    /// The physical address of what is at `at`.
+    pub(crate) fn physical(&self, at: HostAddress) -> Option<u64> {
+        self.regions.iter().find_map(|region| {
+            let offset = at.0.checked_sub(region.host)? as u64;
+            (offset < region.length).then_some(region.start + offset)
+        })
+    }
+
     fn find(&self, physical: u64, size: u64) -> Option<(&Region, u64)> {
         self.regions.iter().find_map(|region| {
             let offset = physical.checked_sub(region.start)?;

@@ -23,6 +23,7 @@ mod host;
 mod integer_registers;
 mod layout;
 mod pages;
+mod perf_map;
 mod runtime;
 mod thunks;
 mod unit;
@@ -37,6 +38,7 @@ use code_memory::{CodeMemory, CodeWriter};
 use emit::Options;
 pub(crate) use host::lacks;
 use pages::{Known, Pages, read_page};
+use perf_map::PerfMap;
 use thunks::{Reason, Thunks};
 
 use crate::core::Core;
@@ -60,6 +62,7 @@ pub(crate) struct Translator {
     ports: Vec<Arc<Port>>,
     /// Counts the `fence.i` of all harts.
     fences: AtomicU64,
+    perf_map: Option<PerfMap>,
 }
 
 struct Cache {
@@ -134,6 +137,10 @@ impl Translator {
         let (thunks, code) = thunks::assemble();
         assert!(code.len() <= page);
         writer.write(0, &code);
+        let perf_map = PerfMap::of_this_process();
+        if let Some(map) = perf_map {
+            map.add(memory.address(0), code.len(), "clade thunks");
+        }
         Some(Self {
             cache: Mutex::new(Cache {
                 writer,
@@ -155,6 +162,7 @@ impl Translator {
             },
             ports: ports.to_vec(),
             fences: AtomicU64::new(0),
+            perf_map,
         })
     }
 
@@ -264,6 +272,10 @@ impl Translator {
             .flat_map(|block| &block.instructions)
             .flat_map(|placed| (placed.offset..placed.end()).step_by(2));
         page.add(&emitted.entries, covered, cache.segments.current);
+        if let (Some(map), Some(physical)) = (self.perf_map, core.shared.memory.physical(at)) {
+            let name = format_args!("guest 0x{physical:x}");
+            map.add(self.address(room), emitted.code.len(), name);
+        }
         cache.segments.used += emitted.code.len().next_multiple_of(16);
         let stats = &mut core.jit.stats;
         stats.translations += 1;
