@@ -153,7 +153,7 @@ impl Emitter<'_> {
     fn block(&mut self, index: usize) {
         let block = &self.blocks[index];
         self.a.bind(self.labels[index]);
-        let count = block.instructions.len() as u16;
+        let count = block.count();
         self.floats = FloatRegisters::default();
         self.integers = IntegerRegisters::default();
         self.a
@@ -182,10 +182,10 @@ impl Emitter<'_> {
 
     /// Translates an instruction of a block.
     fn place_instruction(&mut self, block: usize, instruction: usize) {
+        let count = self.blocks[block].count();
         let instructions = &self.blocks[block].instructions;
         let placed = &instructions[instruction];
-        let unretired = instructions.len() - instruction;
-        self.place = Place::new(placed.offset, unretired as u16);
+        self.place = Place::new(placed.offset, count - instruction as u16);
         self.raw = placed.raw;
         self.rest = &instructions[instruction + 1..];
         self.at = (block, instruction);
@@ -205,6 +205,14 @@ impl Emitter<'_> {
             End::Interpret => {
                 let place = Place::new(block.stop(), 0);
                 self.leave(place);
+            }
+            End::Straddle(low) => {
+                const LENGTH: i64 = 4;
+                let place = Place::new(block.stop(), 1);
+                self.a.mov_imm(RAX, i64::from(low));
+                self.a.mov_imm(RCX, i64::from(place.0));
+                self.a.call_to(self.thunks.straddle);
+                self.other_page(i64::from(block.stop()) + LENGTH);
             }
         }
     }

@@ -9,8 +9,10 @@ use super::Translator;
 use super::assembler::CodeOffset;
 use super::layout::{MXCSR_ROUNDING, Place};
 use super::thunks::Reason;
+use super::unit::must_interpret;
 use crate::core::Core;
 use crate::interpreter::{self, Step};
+use crate::memory::Scalar;
 
 /// Bits 0 to 5 of MXCSR are the accrued exceptions; this gives them as `fflags` has them. The
 /// host's denormal-operand exception (bit 1) has no counterpart.
@@ -82,6 +84,36 @@ pub(super) fn enter(translator: &Translator, core: &mut Core, code: CodeOffset) 
     reason
 }
 
+/// What generated code calls to have an instruction executed.
+pub(super) type Assist = extern "sysv64" fn(core: *mut Core, raw: u32, place: Place) -> u32;
+
+/// As [`interpret`], for an instruction whose first half is `low` and whose second half begins the
+/// next page: whatever that is now.
+pub(super) extern "sysv64" fn straddle(core: *mut Core, low: u32, place: Place) -> u32 {
+    let second = {
+        // SAFETY: as in `interpret`, which is not called yet.
+        let core = unsafe { &mut *core };
+        let address = core.jit.pc_page.wrapping_add(place.offset() + 2);
+        core.tlb
+            .execute(core.fetch_member, address)
+            // SAFETY: the TLB holds live RAM, and instructions are at even addresses.
+            .map(|at| unsafe { u16::load(at) })
+    };
+    let raw = second.map(|high| low | u32::from(high) << 16);
+    match raw.filter(|&raw| isa::decode(raw).is_some_and(|inst| !must_interpret(inst.op))) {
+        Some(raw) => interpret(core, raw, place),
+        // SAFETY: as above.
+        None => leave_before(unsafe { &mut *core }, place, Reason::Interpret),
+    }
+}
+
+/// Returns to [`enter`] before the instruction at `place`.
+fn leave_before(core: &mut Core, place: Place, reason: Reason) -> u32 {
+    core.hart.pc = core.jit.pc_page.wrapping_add(place.offset());
+    core.jit.budget = core.jit.budget.wrapping_add(place.unretired() as i64);
+    reason as u32
+}
+
 /// Executes the instruction `raw` at `place`. 0 when generated code may go on behind it, else the
 /// [`Reason`] to return.
 pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place) -> u32 {
@@ -99,12 +131,11 @@ pub(super) extern "sysv64" fn interpret(core: *mut Core, raw: u32, place: Place)
     core.hart.pc = core.jit.pc_page.wrapping_add(place.offset());
     let Some(inst) = isa::decode(raw) else {
         // It was decoded when it was translated.
-        return Reason::Interpret as u32;
+        return leave_before(core, place, Reason::Interpret);
     };
     // What other harts sent shows in CSRs.
     if inst.op.spec().class == Class::Csr && core.port.attention() {
-        core.jit.budget = core.jit.limit.wrapping_sub(core.hart.retired) as i64;
-        return Reason::Continue as u32;
+        return leave_before(core, place, Reason::Continue);
     }
     let changes = core.tlb.changes();
     let step = interpreter::execute_one(core, &inst, raw);

@@ -38,6 +38,8 @@ pub(super) struct Thunks {
     pub(super) enter: CodeOffset,
     /// Called with an instruction's bits in `eax` and its [`Place`] in `ecx`: executes it.
     pub(super) interpret: CodeOffset,
+    /// As `interpret`, with the first half of an instruction that two pages share in `eax`.
+    pub(super) straddle: CodeOffset,
     /// Jumped to with a virtual address in `rax`: goes there, or leaves.
     pub(super) dispatch: CodeOffset,
     /// Jumped to with a [`Place`] in `ecx`: leaves, to come back with a new budget.
@@ -65,7 +67,8 @@ pub(super) fn assemble() -> (Thunks, Vec<u8>) {
         a.pop(reg);
     }
     a.ret();
-    thunks.interpret = interpret(&mut a, leave_saved);
+    thunks.interpret = assist(&mut a, runtime::interpret, leave_saved);
+    thunks.straddle = assist(&mut a, runtime::straddle, leave_saved);
     thunks.dispatch = dispatch(&mut a, leave_saved);
     thunks.out_of_budget = leave_at(&mut a, Reason::Budget, leave_saved);
     thunks.leave = leave_at(&mut a, Reason::Interpret, leave_saved);
@@ -97,14 +100,14 @@ fn enter(a: &mut Assembler) -> CodeOffset {
     here
 }
 
-fn interpret(a: &mut Assembler, leave_saved: CodeOffset) -> CodeOffset {
+fn assist(a: &mut Assembler, by: runtime::Assist, leave_saved: CodeOffset) -> CodeOffset {
     let here = a.here();
     save_state(a);
     a.alu_imm(Width::B64, Alu::Sub, RSP, 8);
     a.lea(RDI, Mem::at(STATE, -BIAS));
     a.mov32(RSI, RAX);
     a.mov32(RDX, RCX);
-    a.mov_imm(RAX, runtime::interpret as *const () as i64);
+    a.mov_imm(RAX, by as *const () as i64);
     a.call_indirect(RAX);
     a.alu_imm(Width::B64, Alu::Add, RSP, 8);
     a.test32(RAX, RAX);

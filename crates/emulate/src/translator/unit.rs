@@ -37,6 +37,8 @@ pub(super) enum End {
     FallThrough,
     /// Before an instruction that the interpreter must execute: the next one.
     Interpret,
+    /// With an instruction that begins in the page's last two bytes, which are these.
+    Straddle(u16),
 }
 
 /// Instructions that are executed one after the other.
@@ -53,6 +55,12 @@ impl Block {
     /// The offset behind the last instruction.
     pub(super) fn stop(&self) -> u16 {
         self.instructions.last().map_or(self.start, Placed::end)
+    }
+
+    /// The number of its instructions.
+    pub(super) fn count(&self) -> u16 {
+        let straddling = matches!(self.end, End::Straddle(_));
+        self.instructions.len() as u16 + u16::from(straddling)
     }
 }
 
@@ -170,6 +178,9 @@ impl Finder<'_> {
                 self.lead(offset);
                 break End::FallThrough;
             }
+            if let Some(low) = self.straddles(offset).filter(|_| !run.is_empty()) {
+                break End::Straddle(low);
+            }
             let Some(placed) = self.decode(offset) else {
                 break End::Interpret;
             };
@@ -228,6 +239,13 @@ impl Finder<'_> {
     fn lead_entry(&mut self, offset: u16) {
         self.entries.insert(offset);
         self.lead(offset);
+    }
+
+    /// The first half of an instruction whose second half is in the next page.
+    fn straddles(&self, offset: u16) -> Option<u16> {
+        let low = self.page[usize::from(offset / 2)];
+        let last = usize::from(offset) == PAGE - 2;
+        (last && instruction_parcels(low) == 2).then_some(low)
     }
 
     fn decode(&self, offset: u16) -> Option<Placed> {
