@@ -86,7 +86,6 @@ impl Executor {
 
     /// Executes the code at `hart.pc`: translated if it is, or hot enough to be.
     fn run_translated(&mut self, translator: &Translator) -> Option<Exit> {
-        let link = self.core.jit.link.take();
         let at = match interpreter::fetch(&mut self.core) {
             Fetched::Page(at) => at,
             Fetched::Parcel(at) => {
@@ -98,9 +97,13 @@ impl Executor {
             .find(&self.core, at)
             .or_else(|| self.translate_if_hot(translator, at))
         else {
+            self.core.jit.link = None;
             return self.interpret(|core, blocks| interpreter::run_block_at(core, blocks, at));
         };
-        if let Some(link) = link.filter(|link| link.pc() == self.core.hart.pc) {
+        // Taken only now: to make room for the code, that of the link may have been given up.
+        if let Some(link) = self.core.jit.link.take()
+            && link.pc() == self.core.hart.pc
+        {
             translator.link(link, code, at);
         }
         match translator.run(&mut self.core, code) {
