@@ -316,11 +316,16 @@ impl Assembler {
         }
     }
 
-    /// An instruction of one opcode byte.
-    fn op1(&mut self, width: Width, opcode: u8, reg: u8, operand: Operand, byte_reg: bool) {
+    /// The prefix of memory behind the base of a segment.
+    fn segment(&mut self, operand: Operand) {
         if matches!(operand, Operand::Mem(mem) if mem.gs) {
             self.byte(0x65);
         }
+    }
+
+    /// An instruction of one opcode byte.
+    fn op1(&mut self, width: Width, opcode: u8, reg: u8, operand: Operand, byte_reg: bool) {
+        self.segment(operand);
         if width == Width::B16 {
             self.byte(0x66);
         }
@@ -336,6 +341,7 @@ impl Assembler {
 
     /// An instruction behind the 0F escape.
     fn op2(&mut self, wide: bool, opcode: u8, reg: u8, operand: Operand, byte_reg: bool) {
+        self.segment(operand);
         self.rex(wide, reg, operand, byte_reg);
         self.byte(0x0f);
         self.byte(opcode);
@@ -359,6 +365,7 @@ impl Assembler {
             Operand::Reg(rm) => (0, rm.0),
             Operand::Mem(mem) => (mem.index.map_or(0, |(index, _)| index.0), mem.base.0),
         };
+        self.segment(operand);
         let r = (!reg >> 3 & 1) << 7;
         let low = (!second & 15) << 3 | prefix as u8;
         if map == Map::M0F && !wide && index < 8 && base < 8 {
@@ -757,3 +764,6 @@ pub(super) enum Bit {
     Reset = 0xb3,
     Complement = 0xbb,
 }
+
+#[cfg(test)]
+pub(super) mod tests;

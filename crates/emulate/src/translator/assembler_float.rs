@@ -104,3 +104,6 @@ impl Assembler {
         self.vex(Simd::P66, Map::M0F, wide, 0x7e, src.0, 0, dst);
     }
 }
+
+#[cfg(test)]
+mod tests;
