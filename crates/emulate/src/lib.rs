@@ -20,6 +20,7 @@ mod stats;
 mod stepper;
 mod time;
 mod tlb;
+mod translation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod translator;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
@@ -34,6 +35,7 @@ pub use sbi::DebugConsole;
 pub use stats::Stats;
 pub use stepper::Stepper;
 pub use time::TIMEBASE_HZ;
+pub use translation::{Part, Translation};
 pub use tuning::{Tier, Tuning, translator_support};
 
 /// The extensions of the harts, as the device tree's `riscv,isa-extensions` lists them.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use clade_engine::Exit;
+use clade_engine::{Exit, PAGE_SIZE};
 use clade_riscv::isa::Op;
 
 use crate::core::Core;
 use crate::memory::{GuestMemory, HostAddress};
 use crate::port::Port;
+use crate::translation::Translation;
 use crate::tuning::Tuning;
 
 pub(crate) enum Translator {}
@@ -30,6 +31,10 @@ pub(crate) enum Left {
 /// What the host lacks for a translator.
 pub(crate) fn lacks() -> Vec<&'static str> {
     vec!["an x86-64 processor under Linux"]
+}
+
+pub(crate) fn for_reading(_: &[u8; PAGE_SIZE as usize], _: u16) -> Option<Translation> {
+    None
 }
 
 pub(crate) fn is_translatable(_: Op) -> bool {

@@ -14,6 +14,7 @@ use super::integer_registers::{self, IntegerRegisters};
 use super::layout::*;
 use super::thunks::Thunks;
 use super::unit::{self, Block, End, Placed};
+use crate::tuning::Tuning;
 
 /// How far to look for another use of a register.
 const LOOK_AHEAD: usize = 12;
@@ -27,6 +28,16 @@ pub(super) struct Options {
     pub(super) exact: bool,
 }
 
+impl Options {
+    pub(super) fn of(tuning: &Tuning) -> Self {
+        Self {
+            tlb_entries: tuning.tlb_entries,
+            jump_entries: tuning.jump_entries,
+            exact: tuning.exact_polls,
+        }
+    }
+}
+
 /// What becomes of a unit.
 pub(super) struct Emitted {
     pub(super) code: Vec<u8>,
@@ -34,6 +45,10 @@ pub(super) struct Emitted {
     pub(super) entries: Vec<(u16, CodeOffset)>,
     /// Where each instruction's code begins, for people.
     pub(super) instructions: Vec<(Placed, CodeOffset)>,
+    /// Where each block's code begins, for people.
+    pub(super) blocks: Vec<(u16, CodeOffset)>,
+    /// Where the stubs begin, for people.
+    pub(super) stubs: CodeOffset,
 }
 
 /// Translates `blocks`, ordered by their offsets, of page `page` for `base` in the code memory. `known` finds the
@@ -68,18 +83,26 @@ pub(super) fn emit(
     for index in 0..blocks.len() {
         emitter.block(index);
     }
+    let stubs = emitter.a.here();
     emitter.emit_stubs();
-    let entries = blocks
+    let places: Vec<_> = blocks
         .iter()
         .zip(&emitter.labels)
-        .filter(|(block, _)| block.entry)
         .map(|(block, &label)| {
             let at = emitter.a.position(label).expect("every block was emitted");
             (block.start, at)
         })
         .collect();
+    let entries = places
+        .iter()
+        .zip(blocks)
+        .filter(|(_, block)| block.entry)
+        .map(|(&place, _)| place)
+        .collect();
     Emitted {
         entries,
+        blocks: places,
+        stubs,
         instructions: emitter.instructions,
         code: emitter.a.finish(),
     }

@@ -24,6 +24,7 @@ mod integer_registers;
 mod layout;
 mod pages;
 mod perf_map;
+mod reading;
 mod runtime;
 mod thunks;
 mod unit;
@@ -39,6 +40,7 @@ use emit::Options;
 pub(crate) use host::lacks;
 use pages::{Known, Pages, read_page};
 use perf_map::PerfMap;
+pub(crate) use reading::for_reading;
 use thunks::{Reason, Thunks};
 
 use crate::core::Core;
@@ -155,11 +157,7 @@ impl Translator {
             }),
             memory,
             thunks,
-            options: Options {
-                tlb_entries: tuning.tlb_entries,
-                jump_entries: tuning.jump_entries,
-                exact: tuning.exact_polls,
-            },
+            options: Options::of(tuning),
             ports: ports.to_vec(),
             fences: AtomicU64::new(0),
             perf_map,
