@@ -1,13 +1,16 @@
 //! Memory for generated code: mapped twice, once to write and once to execute, never both at one
 //! address. It is sparse: only what is written takes up host memory.
 
+use std::ffi::c_void;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
+    mremap, munmap,
+};
 
 use super::assembler::CodeOffset;
 
@@ -35,31 +38,22 @@ impl Mappings {
         spare.map_or_else(|| Self::new(size), Ok)
     }
 
+    /// Maps shared memory that has no name: only in such does `perf` look for names of its own.
     fn new(size: usize) -> io::Result<Self> {
-        let file = memfd_create("clade-translations", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, size as u64)?;
-        let map = |protection| -> io::Result<NonNull<u8>> {
-            // SAFETY: a new mapping at an address of the kernel's choice.
-            let at = unsafe {
-                mmap(
-                    ptr::null_mut(),
-                    size,
-                    protection,
-                    MapFlags::SHARED,
-                    &file,
-                    0,
-                )?
-            };
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let writable = unsafe { mmap_anonymous(ptr::null_mut(), size, protection, flags)? };
+        let executable = map_again_to_execute(writable, size).inspect_err(|_| {
+            // SAFETY: mapped just now, and nothing points into it.
+            let _ = unsafe { munmap(writable, size) };
+        })?;
+        let checked = |at: *mut c_void| {
             NonNull::new(at.cast()).ok_or_else(|| io::Error::other("mapped at address 0"))
         };
-        let writable = map(ProtFlags::READ | ProtFlags::WRITE)?;
-        let executable = map(ProtFlags::READ | ProtFlags::EXEC).inspect_err(|_| {
-            // SAFETY: mapped just now, and nothing points into it.
-            let _ = unsafe { munmap(writable.as_ptr().cast(), size) };
-        })?;
         Ok(Self {
-            writable,
-            executable,
+            writable: checked(writable)?,
+            executable: checked(executable)?,
             size,
         })
     }
@@ -86,6 +80,21 @@ impl Mappings {
             let _ = unsafe { munmap(mapping.as_ptr().cast(), self.size) };
         }
     }
+}
+
+/// Maps the shared memory at `at` a second time.
+fn map_again_to_execute(at: *mut c_void, size: usize) -> io::Result<*mut c_void> {
+    // SAFETY: an old size of 0 makes a new mapping of the same shared memory, at an address of the
+    // kernel's choice, and leaves the old one alone (mremap(2)).
+    let again = unsafe { mremap(at, 0, size, MremapFlags::MAYMOVE)? };
+    // SAFETY: the mapping was made just now, and nothing points into it.
+    let protected = unsafe { mprotect(again, size, MprotectFlags::READ | MprotectFlags::EXEC) };
+    if let Err(error) = protected {
+        // SAFETY: as above.
+        let _ = unsafe { munmap(again, size) };
+        return Err(error.into());
+    }
+    Ok(again)
 }
 
 fn lock_spare() -> MutexGuard<'static, Option<Mappings>> {

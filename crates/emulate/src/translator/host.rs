@@ -8,7 +8,7 @@ use super::code_memory::CodeMemory;
 pub(crate) fn lacks() -> Vec<&'static str> {
     let mut lacks = lacking_features();
     if CodeMemory::new(PAGE_SIZE as usize).is_err() {
-        lacks.push("memory to execute (memfd_create, mmap with PROT_EXEC)");
+        lacks.push("memory to execute (mprotect with PROT_EXEC)");
     }
     lacks
 }
