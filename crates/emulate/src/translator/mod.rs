@@ -13,6 +13,7 @@ mod assembler_float;
 mod code_memory;
 mod emit;
 mod emit_atomic;
+mod emit_control;
 mod emit_csr;
 mod emit_float;
 mod emit_float_convert;
