@@ -86,30 +86,40 @@ fn put(machine: &Machine, spin: Spin) {
     });
 }
 
+/// As [`spin`], and tells the test, too.
+fn spin_observed(a: &mut Asm) {
+    a.li(T5, LOG).s(Op::Sd, ZERO, T5, 0);
+    spin(a);
+}
+
 /// Says that the hart is about to spin, and goes there.
 fn spin(a: &mut Asm) {
     a.li(T5, READY).li(T6, 1).s(Op::Sd, T6, T5, 0);
     a.li(T0, LOOP).i(Op::Jalr, ZERO, T0, 0);
 }
 
-/// Long enough for a loop to be translated and to go round many times.
-fn while_it_spins() {
+/// Waits until a hart is about to spin, and for long enough for the loop to be translated and to go
+/// round many times.
+fn while_it_spins(board: &Board) {
+    while board.log.lock().unwrap().is_empty() {
+        sleep(Duration::from_millis(1));
+    }
     sleep(Duration::from_millis(5));
 }
 
 #[test]
 fn kicks_end_every_loop() {
     for kind in SPINS {
-        let mut machine = Machine::with(Start::Machine, spin);
+        let mut machine = Machine::with(Start::Machine, spin_observed);
         put(&machine, kind);
         let exits = machine.run_with(|board| {
             for _ in 0..3 {
-                while_it_spins();
+                while_it_spins(board);
                 board.hold(true);
                 sleep(Duration::from_millis(1));
                 board.hold(false);
             }
-            while_it_spins();
+            while_it_spins(board);
             board.finish();
         });
         assert_eq!(exits, [Exit::Kicked], "{kind:?}");
@@ -123,11 +133,11 @@ fn kicks_end_every_loop() {
 fn kicks_end_a_loop_of_exceptions() {
     let mut machine = Machine::with(Start::Machine, |a| {
         a.li(T0, LOOP).csrw(MTVEC, T0);
-        spin(a);
+        spin_observed(a);
     });
     put(&machine, Spin::Traps);
     let exits = machine.run_with(|board| {
-        while_it_spins();
+        while_it_spins(board);
         board.finish();
     });
     assert_eq!(exits, [Exit::Kicked]);
@@ -142,7 +152,7 @@ fn interruptible(kind: Spin, enabled: u64) -> Machine {
         a.li(T0, 1000).csrw(STIMECMP, T0);
         a.li(T0, enabled).csrw(MIE, T0);
         a.li(T0, status::MIE).csrw(MSTATUS, T0);
-        spin(a);
+        spin_observed(a);
     });
     put(&machine, kind);
     machine.assemble(HANDLER, |a| {
@@ -156,7 +166,7 @@ fn timers_interrupt_every_loop() {
     for kind in SPINS {
         let mut machine = interruptible(kind, interrupt::STI);
         machine.run_with(|board| {
-            while_it_spins();
+            while_it_spins(board);
             assert!(!board.finished(), "{kind:?}");
             board.clock.advance(1_000_000);
         });
@@ -169,7 +179,7 @@ fn wires_interrupt_every_loop() {
     for kind in SPINS {
         let mut machine = interruptible(kind, interrupt::MEI);
         machine.run_with(|board| {
-            while_it_spins();
+            while_it_spins(board);
             board.set_wire(0, true, true);
         });
         assert_eq!(machine.x(S0), 1 << 63 | 11, "{kind:?}");
