@@ -35,6 +35,10 @@ fn page_of_elf(file: &[u8], address: Option<&String>) -> Result<([u8; PAGE], u16
     };
     let start = address & !(PAGE as u64 - 1);
     let mut page = [0; PAGE];
+    let mut segments = elf.segments();
+    if !segments.any(|s| (s.address()..s.address() + s.size()).contains(&address)) {
+        return Err(format!("{address:#x} is in no segment of the file").into());
+    }
     for segment in elf.segments() {
         for (&byte, at) in segment.data()?.iter().zip(segment.address()..) {
             if let Some(byte_of_page) = at

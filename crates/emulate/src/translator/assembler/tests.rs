@@ -217,6 +217,11 @@ fn constants() {
         for imm in [1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
             expect(&format!("mov {narrow},{imm:#x}"), |a| a.mov_imm(dst, imm));
         }
+        for imm in [0, 1, u32::MAX] {
+            expect(&format!("mov {narrow},{imm:#x}"), |a| {
+                a.mov32_imm(dst, imm);
+            });
+        }
         for imm in [-1, i32::MIN.into(), 0x1_0000_0000, i64::MIN, i64::MAX] {
             expect(&format!("mov {wide},{imm:#x}"), |a| a.mov_imm(dst, imm));
         }
@@ -377,12 +382,33 @@ fn conditions() {
 }
 
 #[test]
+fn an_inverse_has_the_opposite_bit() {
+    use Cond::*;
+    for cond in [
+        Below,
+        AboveEqual,
+        Equal,
+        NotEqual,
+        Parity,
+        NoParity,
+        Less,
+        GreaterEqual,
+    ] {
+        // Intel SDM volume 1, appendix B: the lowest bit negates.
+        assert_eq!(cond.inverse() as u8, cond as u8 ^ 1, "{cond:?}");
+    }
+}
+
+#[test]
 fn atomics() {
     for width in WIDE {
         for mem in memories() {
             let text = memory(mem, width);
             for reg in REGS {
                 let operands = format!("{text},{}", name(reg, width));
+                expect(&format!("lock cmpxchg {operands}"), |a| {
+                    a.lock_cmpxchg(width, mem, reg);
+                });
                 expect(&format!("lock xadd {operands}"), |a| {
                     a.lock_xadd(width, mem, reg);
                 });

@@ -158,3 +158,12 @@ fn integers() {
         }
     }
 }
+
+#[test]
+fn the_control_register() {
+    for mem in memories() {
+        let text = memory(mem, Width::B32);
+        expect(&format!("ldmxcsr {text}"), |a| a.load_mxcsr(mem));
+        expect(&format!("stmxcsr {text}"), |a| a.store_mxcsr(mem));
+    }
+}
