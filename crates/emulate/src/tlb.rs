@@ -76,7 +76,18 @@ pub(crate) struct Jump {
     pub(crate) code: usize,
 }
 
-const NO_JUMP: Jump = Jump { pc: 0, code: 0 };
+/// What an unused slot holds: an address that belongs to another one.
+fn no_jump(slot: usize) -> Jump {
+    Jump {
+        pc: if slot == 0 { 2 } else { 0 },
+        code: 0,
+    }
+}
+
+/// The slot of a virtual address among `count`.
+fn jump_slot(pc: u64, count: usize) -> usize {
+    (pc >> 1) as usize & (count - 1)
+}
 
 /// What [`Tlb::insert`] caches of a page.
 #[derive(Debug, Clone, Copy)]
@@ -101,21 +112,18 @@ struct Member {
 
 impl Member {
     fn new(entries: usize, jumps: usize) -> Self {
-        let mut member = Self {
+        Self {
             entries: vec![EMPTY; entries].into(),
             used: 0,
             superpages: [None; 2],
-            jumps: vec![NO_JUMP; jumps].into(),
+            jumps: (0..jumps).map(no_jump).collect(),
             jump_pages: [0; 16],
-        };
-        member.clear_jumps();
-        member
+        }
     }
 
     fn clear_jumps(&mut self) {
-        self.jumps.fill(NO_JUMP);
-        if let Some(first) = self.jumps.first_mut() {
-            first.pc = 2;
+        for (slot, jump) in self.jumps.iter_mut().enumerate() {
+            *jump = no_jump(slot);
         }
         self.jump_pages = [0; 16];
     }
@@ -147,7 +155,19 @@ impl Member {
         self.entries[index] = EMPTY;
         let (word, bit) = jump_page(page);
         if self.jump_pages[word] & bit != 0 {
-            self.flush_jumps();
+            self.flush_jumps_of(page);
+        }
+    }
+
+    /// Forgets the jumps to one page: the addresses in a page are those of neighbouring slots.
+    fn flush_jumps_of(&mut self, page: u64) {
+        const ADDRESSES: usize = PAGE_SIZE as usize / 2;
+        let count = ADDRESSES.min(self.jumps.len());
+        let first = jump_slot(page << PAGE_SHIFT, self.jumps.len());
+        for (slot, jump) in self.jumps.iter_mut().enumerate().skip(first).take(count) {
+            if jump.pc >> PAGE_SHIFT == page {
+                *jump = no_jump(slot);
+            }
         }
     }
 }
@@ -319,7 +339,7 @@ impl Tlb {
         let member = &mut self.members[index];
         let (word, bit) = jump_page(pc >> PAGE_SHIFT);
         member.jump_pages[word] |= bit;
-        let slot = (pc >> 1) as usize & (member.jumps.len() - 1);
+        let slot = jump_slot(pc, member.jumps.len());
         member.jumps[slot] = Jump { pc, code };
     }
 
