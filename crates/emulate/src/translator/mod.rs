@@ -53,7 +53,7 @@ use crate::tuning::Tuning;
 const SEGMENTS: u32 = 8;
 /// What the smallest code memory has.
 const MIN_SEGMENT: usize = 128 << 10;
-/// More than any unit needs.
+/// More than any unit of a real program needs; one that is made to need more is interpreted.
 const MAX_UNIT_BYTES: usize = 64 << 10;
 
 /// Translates the code of one machine, for all its harts.
@@ -264,7 +264,9 @@ impl Translator {
             self.options,
             &|offset| page.find(offset),
         );
-        assert!(emitted.code.len() <= MAX_UNIT_BYTES);
+        if emitted.code.len() > MAX_UNIT_BYTES {
+            return None;
+        }
         cache.writer.write(room, &emitted.code);
         let covered = blocks
             .iter()
