@@ -7,6 +7,7 @@
 use clade_riscv::isa::{Class, Inst, Op};
 
 use super::assembler::{Alu, Assembler, CodeOffset, Cond, Label, Operand, RAX, RCX, Reg, Width};
+use super::emit_integer::is_assisted;
 use super::float_registers::{self, FloatRegisters};
 use super::integer_registers::{self, IntegerRegisters};
 use super::layout::*;
@@ -343,11 +344,19 @@ impl Emitter<'_> {
     /// Where a register can be read. Not `x0`.
     pub(super) fn operand(&mut self, x: u8) -> Operand {
         debug_assert_ne!(x, 0);
-        match self.find_host(x) {
-            Some(reg) => reg.into(),
-            None if is_read(self.rest, x) => self.read(x, RAX).into(),
-            None => x_slot(x).into(),
-        }
+        let held = self.find_host(x).or_else(|| {
+            let wanted = is_read(self.rest, x);
+            wanted.then(|| self.load_register(x)).flatten()
+        });
+        held.map_or_else(|| x_slot(x).into(), Operand::Reg)
+    }
+
+    /// Loads the value of `x` into a register that holds it from now on, if one is free.
+    fn load_register(&mut self, x: u8) -> Option<Reg> {
+        let reg = self.allocate()?;
+        self.a.mov(reg, x_slot(x));
+        self.integers.hold(reg, x);
+        Some(reg)
     }
 
     /// A host register with the value of `x`; `scratch` only when it is zero, or no other is free.
@@ -359,13 +368,10 @@ impl Emitter<'_> {
             self.a.mov_imm(scratch, 0);
             return scratch;
         }
-        let Some(reg) = self.allocate() else {
+        self.load_register(x).unwrap_or_else(|| {
             self.a.mov(scratch, x_slot(x));
-            return scratch;
-        };
-        self.a.mov(reg, x_slot(x));
-        self.integers.hold(reg, x);
-        reg
+            scratch
+        })
     }
 
     /// As [`Emitter::operand`], without a change to what is held: for code that is only executed
@@ -415,10 +421,18 @@ impl Emitter<'_> {
         match pinned(x) {
             _ if x == 0 => {}
             Some(reg) => self.a.mov(reg, from),
+            None if is_overwritten(self.rest, x) && self.integers.hold_unsaved(from, x) => {}
             None => {
                 self.a.store(Width::B64, x_slot(x), from);
                 self.integers.hold(from, x);
             }
+        }
+    }
+
+    /// `x` was to be written again, and keeps its value instead.
+    pub(super) fn keep(&mut self, x: u8) {
+        if let Some(reg) = self.integers.unsaved(x) {
+            self.write(x, reg);
         }
     }
 
@@ -509,6 +523,26 @@ pub(super) fn is_read(instructions: &[Placed], x: u8) -> bool {
         }
         if placed.inst.rd == x {
             return false;
+        }
+    }
+    false
+}
+
+/// Whether instructions write `x` again before one of them can leave the block, or uses registers
+/// in a way of its own.
+fn is_overwritten(instructions: &[Placed], x: u8) -> bool {
+    for placed in instructions.iter().take(LOOK_AHEAD) {
+        let op = placed.inst.op;
+        let plain = match op.spec().class {
+            Class::Alu => !is_assisted(op),
+            Class::MulDiv => matches!(op, Op::Mul | Op::Mulw),
+            _ => false,
+        };
+        if !plain {
+            return false;
+        }
+        if placed.inst.rd == x {
+            return true;
         }
     }
     false

@@ -141,7 +141,10 @@ impl Emitter<'_> {
             }
             Op::CzeroEqz => self.zero_if(Cond::Equal, rd, rs1, rs2),
             Op::CzeroNez => self.zero_if(Cond::NotEqual, rd, rs1, rs2),
-            _ => self.assist(),
+            _ => {
+                debug_assert!(is_assisted(op), "{op:?}");
+                self.assist();
+            }
         }
     }
 
@@ -155,7 +158,9 @@ impl Emitter<'_> {
         if rs == 0 {
             return self.constant(rd, 0);
         }
-        if rd != rs {
+        if rd == rs {
+            self.keep(rd);
+        } else {
             let to = self.target(rd, RAX);
             self.copy(rs, to);
             self.write(rd, to);
@@ -516,4 +521,12 @@ impl Emitter<'_> {
         self.a.cmov(cond, RAX, RCX);
         self.write(rd, RAX);
     }
+}
+
+/// Whether the interpreter executes an integer operation even when it is translated.
+pub(super) fn is_assisted(op: Op) -> bool {
+    matches!(
+        op,
+        Op::Mulhsu | Op::OrcB | Op::Clmul | Op::Clmulh | Op::Clmulr | Op::MopR | Op::MopRr
+    )
 }

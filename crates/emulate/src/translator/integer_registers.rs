@@ -2,7 +2,8 @@
 //! registers, and where pages are that the TLB was asked for.
 //!
 //! What is written goes to the hart's state, too, so that a block may be left anywhere: a host
-//! register only saves the way back from memory.
+//! register only saves the way back from memory. Only a value that is written again before anything
+//! can leave the block stays out of memory: it is *unsaved*.
 
 use super::assembler::{R13, R15, RDX, Reg};
 
@@ -57,6 +58,8 @@ pub(super) struct IntegerRegisters {
     held: Held,
     /// Those that the current instruction uses.
     busy: [bool; HOLDERS.len()],
+    /// Those whose value memory does not have. They are not given away.
+    unsaved: [bool; HOLDERS.len()],
     /// The one to be given away next.
     next: usize,
 }
@@ -107,7 +110,9 @@ impl IntegerRegisters {
         let start = self.next;
         let in_turn = || {
             let turned = (0..HOLDERS.len()).map(|ahead| (start + ahead) % HOLDERS.len());
-            turned.filter(|index| indices.contains(index) && !self.busy[*index])
+            turned.filter(|index| {
+                indices.contains(index) && !self.busy[*index] && !self.unsaved[*index]
+            })
         };
         let useless = |&index: &usize| match self.held.0[index] {
             None => true,
@@ -121,15 +126,36 @@ impl IntegerRegisters {
         Some(HOLDERS[chosen])
     }
 
-    /// `reg` has the value of `x` from now on, if it is one of those that may; no other has.
+    /// `reg` has the value of `x` from now on, as memory has, if it is one of those that may; no
+    /// other has.
     pub(super) fn hold(&mut self, reg: Reg, x: u8) {
-        for (holder, held) in HOLDERS.into_iter().zip(&mut self.held.0) {
+        for (index, holder) in HOLDERS.into_iter().enumerate() {
             if holder == reg {
-                *held = Some(Content::Value(x));
-            } else if *held == Some(Content::Value(x)) {
-                *held = None;
+                self.held.0[index] = Some(Content::Value(x));
+                self.unsaved[index] = false;
+            } else if self.held.0[index] == Some(Content::Value(x)) {
+                self.held.0[index] = None;
+                self.unsaved[index] = false;
             }
         }
+    }
+
+    /// As [`IntegerRegisters::hold`], but memory has not. False when `reg` cannot hold anything.
+    pub(super) fn hold_unsaved(&mut self, reg: Reg, x: u8) -> bool {
+        let Some(index) = HOLDERS.iter().position(|&holder| holder == reg) else {
+            return false;
+        };
+        self.hold(reg, x);
+        self.unsaved[index] = true;
+        true
+    }
+
+    /// The host register with the value of `x`, if memory does not have it.
+    pub(super) fn unsaved(&self, x: u8) -> Option<Reg> {
+        let value = Some(Content::Value(x));
+        let index =
+            (0..HOLDERS.len()).find(|&index| self.unsaved[index] && self.held.0[index] == value)?;
+        Some(HOLDERS[index])
     }
 
     /// `reg`, from [`IntegerRegisters::allocate_kept`], has what to add to addresses in `range`.
@@ -152,15 +178,17 @@ impl IntegerRegisters {
 
     /// `reg` is about to change.
     pub(super) fn clobber(&mut self, reg: Reg) {
-        for (holder, held) in HOLDERS.into_iter().zip(&mut self.held.0) {
+        for (index, holder) in HOLDERS.into_iter().enumerate() {
             if holder == reg {
-                *held = None;
+                debug_assert!(!self.unsaved[index]);
+                self.held.0[index] = None;
             }
         }
     }
 
     /// All host registers change, or what they stand for.
     pub(super) fn forget_held(&mut self) {
+        debug_assert_eq!(self.unsaved, [false; HOLDERS.len()]);
         self.held = Held::default();
     }
 }
