@@ -397,11 +397,11 @@ fn address_translation_modes() {
     for mode in 0..16 {
         let mut hart = hart(Mode::Supervisor);
         let old = satp::SV39 << 60 | 7;
-        assert_eq!(write(&mut hart, SATP, old), Some(Effect::FlushTlb));
+        assert_eq!(write(&mut hart, SATP, old), Some(Effect::AddressSpace));
         let effect = write(&mut hart, SATP, mode << 60 | rest).unwrap();
         if [0, 8, 9, 10].contains(&mode) {
             assert_eq!(read(&hart, SATP), Some(mode << 60 | rest));
-            assert_eq!(effect, Effect::FlushTlb);
+            assert_eq!(effect, Effect::AddressSpace);
         } else {
             assert_eq!(read(&hart, SATP), Some(old), "mode {mode}");
         }
