@@ -4,6 +4,12 @@
 //! memory) and a cache of decoded blocks that the interpreter executes. Other threads reach it
 //! through its `Port`. Firmware is either real code in M-mode or the built-in SBI.
 
+// Where there is no translator, what only it uses stands idle.
+#![cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code)
+)]
+
 mod access;
 mod block;
 mod clint;
