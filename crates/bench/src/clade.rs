@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clade_devices::{ConsoleHost, ConsolePort};
+use clade_vmm::backends::Backends;
 use clade_vmm::machine::{Machine, StopHandle};
-use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
+use clade_vmm::spec::{MachineConfig, Tier};
 
 use crate::guest::{Boot, Guest};
 use crate::terminal::Transcript;
@@ -44,21 +45,17 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         transcript: Transcript::default(),
         room,
     });
-    let spec = MachineSpec {
-        id: "benchmark".into(),
-        name: "benchmark".into(),
-        engine: EngineKind::Emulate,
+    let config = MachineConfig {
         tier,
         cpus: boot.cpus,
         memory: boot.memory,
-        kernel: boot.kernel.into(),
+        kernel: Some(boot.kernel.into()),
         initrd: Some(boot.initrd.into()),
-        firmware: None,
         cmdline: boot.cmdline.into(),
-        image: None,
-        created: 0,
+        ..MachineConfig::default()
     };
-    let machine = Machine::build(&spec, screen.clone()).map_err(|error| error.to_string())?;
+    let machine = Machine::build(&config, &Backends::default(), screen.clone())
+        .map_err(|error| error.to_string())?;
     let port = machine.console();
     let stop = machine.stop_handle();
     let console = screen.clone();

@@ -265,7 +265,7 @@ fn choose(machines: Vec<Machine>, text: &str) -> Result<Machine, Error> {
 
 #[cfg(test)]
 mod tests {
-    use clade_vmm::spec::{EngineKind, Tier};
+    use clade_vmm::spec::MachineConfig;
 
     use super::*;
 
@@ -273,16 +273,9 @@ mod tests {
         MachineSpec {
             id: id.to_owned(),
             name: name.to_owned(),
-            engine: EngineKind::Emulate,
-            tier: Tier::Auto,
-            cpus: 1,
-            memory: 1 << 30,
-            kernel: "/kernel".into(),
-            initrd: None,
-            firmware: None,
-            cmdline: String::new(),
             image: None,
             created: 0,
+            config: MachineConfig::default(),
         }
     }
 

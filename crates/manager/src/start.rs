@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use clade_vmm::control::{Connection, Event, FromMachine};
 use clade_vmm::folder::{LOCK_FILE, MACHINE_LOG_FILE};
-use clade_vmm::spec::{EngineKind, MachineSpec, SPEC_FILE, Tier};
+use clade_vmm::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 
 use crate::machines::clear;
 use crate::names::{check_name, friendly_name, new_id};
@@ -23,29 +23,15 @@ const NAME_TRIES: u32 = 50;
 /// How much of a dead process's log is shown, in bytes.
 const LOG_TAIL: usize = 2000;
 
-/// What machine is wanted; see [`MachineSpec`] for the fields.
+/// What machine is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// The name; a friendly one is chosen if there is none.
     pub name: Option<String>,
-    /// The engine.
-    pub engine: EngineKind,
-    /// How the engine goes about it.
-    pub tier: Tier,
-    /// Number of vCPUs.
-    pub cpus: u32,
-    /// Guest memory in bytes.
-    pub memory: u64,
-    /// The kernel.
-    pub kernel: PathBuf,
-    /// The initial RAM disk.
-    pub initrd: Option<PathBuf>,
-    /// Machine-mode firmware.
-    pub firmware: Option<PathBuf>,
-    /// The kernel's command line.
-    pub cmdline: String,
-    /// The image that these come from.
+    /// The image that it comes from.
     pub image: Option<String>,
+    /// What it is made of. Files may be named relative to the working directory.
+    pub config: MachineConfig,
 }
 
 /// A machine that was started.
@@ -68,7 +54,7 @@ impl Machines {
     /// [`Error::NameTaken`], and [`Error::Refused`] for a machine that cannot be built.
     pub fn start(&self, order: Order, program: Command) -> Result<(Started, Connection), Error> {
         let host = Host::of_this_machine().map_err(Error::io("read", "/proc"))?;
-        host.check(order.cpus, order.memory)?;
+        host.check(order.config.cpus, order.config.memory)?;
         let (spec, folder, lock) = self.create(order)?;
         let started = launch(spec, &folder, lock, program);
         if started.is_err() {
@@ -89,16 +75,9 @@ impl Machines {
         let spec = MachineSpec {
             id: new_id().map_err(Error::io("read randomness for", &folder))?,
             name,
-            engine: order.engine,
-            tier: order.tier,
-            cpus: order.cpus,
-            memory: order.memory,
-            kernel: absolute(order.kernel)?,
-            initrd: order.initrd.map(absolute).transpose()?,
-            firmware: order.firmware.map(absolute).transpose()?,
-            cmdline: order.cmdline,
             image: order.image,
             created: seconds_since_1970(),
+            config: with_absolute_paths(order.config)?,
         };
         let lock = furnish(&folder, &spec).inspect_err(|_| {
             // The first error is the one to tell.
@@ -218,8 +197,14 @@ impl Process {
 }
 
 /// The machine's process works in another folder.
-fn absolute(path: PathBuf) -> Result<PathBuf, Error> {
-    std::path::absolute(&path).map_err(Error::io("find the place of", path))
+fn with_absolute_paths(mut config: MachineConfig) -> Result<MachineConfig, Error> {
+    let boot_files = [&mut config.kernel, &mut config.initrd, &mut config.firmware];
+    let disks = config.disks.iter_mut().map(|disk| &mut disk.path);
+    let folders = config.shares.iter_mut().map(|share| &mut share.folder);
+    for path in boot_files.into_iter().flatten().chain(disks).chain(folders) {
+        *path = std::path::absolute(&*path).map_err(Error::io("find the place of", &*path))?;
+    }
+    Ok(config)
 }
 
 fn seconds_since_1970() -> u64 {

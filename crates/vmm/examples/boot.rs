@@ -5,8 +5,9 @@ use std::io::Write;
 use std::sync::Arc;
 
 use clade_devices::ConsoleHost;
+use clade_vmm::backends::Backends;
 use clade_vmm::machine::Machine;
-use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
+use clade_vmm::spec::MachineConfig;
 
 struct Stdout;
 
@@ -22,21 +23,16 @@ impl ConsoleHost for Stdout {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize| arguments.get(index).filter(|text| *text != "-").cloned();
-    let spec = MachineSpec {
-        id: "example".into(),
-        name: "example".into(),
-        engine: EngineKind::Emulate,
-        tier: Tier::Auto,
+    let config = MachineConfig {
         cpus: argument(2).map_or(1, |text| text.parse().expect("CPUS is a number")),
-        memory: 1 << 30,
-        kernel: argument(0).expect("KERNEL").into(),
+        kernel: Some(argument(0).expect("KERNEL").into()),
         initrd: argument(1).map(Into::into),
         cmdline: argument(3).unwrap_or_else(|| "earlycon=sbi console=ttyS0 panic=-1".into()),
         firmware: argument(4).map(Into::into),
-        image: None,
-        created: 0,
+        ..MachineConfig::default()
     };
     let started = std::time::Instant::now();
-    let finished = Machine::build(&spec, Arc::new(Stdout)).and_then(Machine::run);
+    let finished =
+        Machine::build(&config, &Backends::default(), Arc::new(Stdout)).and_then(Machine::run);
     eprintln!("{finished:#?} after {:?}", started.elapsed());
 }

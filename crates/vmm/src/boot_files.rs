@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use crate::spec::MachineSpec;
+use crate::spec::MachineConfig;
 
 /// A machine's boot files, open.
 #[derive(Debug, Default)]
@@ -15,15 +15,16 @@ pub(crate) struct BootFiles {
 }
 
 impl BootFiles {
-    /// Opens the files that `spec` names. The returned spec names them by their descriptors, and
-    /// is good for as long as these files live.
-    pub(crate) fn hold(spec: &MachineSpec) -> (Self, MachineSpec) {
+    /// Opens the files that `config` names. The returned config names them by their descriptors,
+    /// and is good for as long as these files live.
+    pub(crate) fn hold(config: &MachineConfig) -> (Self, MachineConfig) {
         let mut held = Self::default();
-        let by_descriptor = MachineSpec {
-            kernel: held.hold_one(&spec.kernel),
-            initrd: spec.initrd.as_deref().map(|path| held.hold_one(path)),
-            firmware: spec.firmware.as_deref().map(|path| held.hold_one(path)),
-            ..spec.clone()
+        let mut hold = |file: &Option<PathBuf>| file.as_deref().map(|path| held.hold_one(path));
+        let by_descriptor = MachineConfig {
+            kernel: hold(&config.kernel),
+            initrd: hold(&config.initrd),
+            firmware: hold(&config.firmware),
+            ..config.clone()
         };
         (held, by_descriptor)
     }

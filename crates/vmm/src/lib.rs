@@ -1,10 +1,12 @@
 //! One machine in one process: builds the board, runs the vCPUs, serves its control socket.
 
+pub mod backends;
 pub mod board;
 pub mod console;
 pub mod control;
 pub mod fdt;
 pub mod folder;
+pub mod io_thread;
 pub mod loader;
 pub mod machine;
 pub mod outcome;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
+use crate::backends::Backends;
 use crate::board::{Board, BoardError};
-use crate::spec::MachineSpec;
+use crate::spec::MachineConfig;
 use crate::stats::{MachineStats, thread_time};
 
 /// Why a machine cannot be built or run.
@@ -112,15 +113,25 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds the machine: all its files are read here. Its consoles print on `host`.
+    /// Builds the machine over `backends`: the files that it boots from are read here. Its consoles
+    /// print on `host`.
     ///
     /// # Errors
     /// When a file cannot be loaded or the host lacks something.
-    pub fn build(spec: &MachineSpec, host: Arc<dyn ConsoleHost>) -> Result<Self, MachineError> {
+    pub fn build(
+        config: &MachineConfig,
+        backends: &Backends,
+        host: Arc<dyn ConsoleHost>,
+    ) -> Result<Self, MachineError> {
         let switch = Arc::new(Switch::default());
         let sink = switch.clone();
-        let board = Board::build(spec, host, Arc::new(move |event| sink.end(event.into())))?;
-        let vcpus = (0..spec.cpus)
+        let board = Board::build(
+            config,
+            backends,
+            host,
+            Arc::new(move |event| sink.end(event.into())),
+        )?;
+        let vcpus = (0..config.cpus)
             .map(|index| board.engine().create_vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
         switch.lock().vcpus = vcpus.iter().map(|vcpu| vcpu.handle()).collect();
@@ -147,11 +158,12 @@ impl Machine {
     /// When the host gives no threads, or the engine cannot go on.
     pub fn run(self) -> Result<Finished, MachineError> {
         let Self {
-            board,
+            mut board,
             vcpus,
             switch,
         } = self;
         let thread_error = |what: String| move |source| MachineError::Thread { what, source };
+        let _io_threads = board.start_io().map_err(thread_error("devices".into()))?;
         let timers = board
             .start_timers()
             .map_err(thread_error("timers".into()))?;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::backends::Backends;
 use crate::boot_files::BootFiles;
 use crate::console::{ConsoleHub, ConsoleLog};
 use crate::control::{ControlServer, SOCKET_FILE, StopSwitch, refuse};
@@ -25,8 +26,8 @@ use crate::folder::{LOCK_FILE, MachineFolder};
 use crate::life::run_until_end;
 use crate::machine::{Ended, Machine, MachineError};
 use crate::outcome::{CLADE_FAILED, Outcome};
-use crate::sandbox;
-use crate::spec::{MachineSpec, SPEC_FILE};
+use crate::sandbox::{self, Permissions};
+use crate::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 use crate::stats::MachineStats;
 
 /// A stopped machine gives its remaining clients this long to take what waits for them.
@@ -69,7 +70,8 @@ fn take_owner() -> io::Result<UnixStream> {
 
 /// A machine that is built, and everything that its process opens.
 struct Prepared {
-    spec: MachineSpec,
+    config: MachineConfig,
+    backends: Backends,
     hub: Arc<ConsoleHub>,
     log: ConsoleLog,
     listener: UnixListener,
@@ -88,6 +90,8 @@ impl Prepared {
             .map_err(|error| failed("understand the spec", error.into()))?;
         fs::write(path.join(LOCK_FILE), process::id().to_string())
             .map_err(|error| failed("write the pid", error))?;
+        let backends = Backends::open(&spec, path).map_err(|error| error.to_string())?;
+        let config = spec.config;
         let hub = ConsoleHub::new();
         Ok(Self {
             log: ConsoleLog::create(path).map_err(|error| failed("make the console log", error))?,
@@ -96,16 +100,18 @@ impl Prepared {
             signals: Signals::new([SIGTERM, SIGINT, SIGHUP])
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
             folder: MachineFolder::open(path).map_err(|error| failed("work", error))?,
-            machine: Machine::build(&spec, Arc::clone(&hub) as _)
+            machine: Machine::build(&config, &backends, Arc::clone(&hub) as _)
                 .map_err(|error| error.to_string())?,
-            spec,
+            config,
+            backends,
             hub,
         })
     }
 
     fn run(self, owner: UnixStream) -> Outcome {
         let Self {
-            spec,
+            config,
+            backends,
             hub,
             log,
             listener,
@@ -113,15 +119,15 @@ impl Prepared {
             signals,
             folder,
         } = self;
-        let (_boot_files, spec) = BootFiles::hold(&spec);
-        for lack in sandbox::enter(folder.path(), spec.files()) {
+        let (_boot_files, config) = BootFiles::hold(&config);
+        for lack in sandbox::enter(&Permissions::of(&config, folder.path())) {
             eprintln!("less confined than it could be: {lack}");
         }
         let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
         let started = start_threads(&hub, &stop, log, listener, signals, owner);
         let mut stats = MachineStats::default();
         let outcome = match started {
-            Ok(()) => boot_until_end(&spec, &hub, &stop, machine, &mut stats),
+            Ok(()) => boot_until_end(&config, &backends, &hub, &stop, machine, &mut stats),
             Err(error) => Outcome::Error(format!("the machine's process cannot start: {error}")),
         };
         // Before anybody hears of the end: whoever does finds the name free.
@@ -152,7 +158,8 @@ fn start_threads(
 }
 
 fn boot_until_end(
-    spec: &MachineSpec,
+    config: &MachineConfig,
+    backends: &Backends,
     hub: &Arc<ConsoleHub>,
     stop: &StopSwitch,
     machine: Machine,
@@ -162,7 +169,7 @@ fn boot_until_end(
     let boot = || -> Result<Ended, MachineError> {
         let machine = match built.take() {
             Some(machine) => machine,
-            None => Machine::build(spec, Arc::clone(hub) as _)?,
+            None => Machine::build(config, backends, Arc::clone(hub) as _)?,
         };
         hub.connect(machine.console());
         let handle = machine.stop_handle();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clade_images::Request;
 use clade_manager::{Host, Machines, Order, Started, check_name};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
-use clade_vmm::spec::{EngineKind, MachineSpec, Tier};
+use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
@@ -123,29 +123,27 @@ impl Run {
 
     /// The machine to make, and what it boots, for people.
     fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
-        let base = Order {
-            name: self.name,
-            engine: EngineKind::Emulate,
+        let base = MachineConfig {
             tier: self.tier,
             cpus: self.cpus,
             memory: self.memory,
-            kernel: PathBuf::new(),
             initrd: self.initrd,
             firmware: self.firmware,
-            cmdline: String::new(),
-            image: None,
+            ..MachineConfig::default()
         };
         if let Some(kernel) = self.kernel {
             let title = kernel.display().to_string();
             let cmdline = self.cmdline.unwrap_or_else(|| KERNEL_CMDLINE.to_owned());
-            return Ok((
-                Order {
-                    kernel,
+            let order = Order {
+                name: self.name,
+                image: None,
+                config: MachineConfig {
+                    kernel: Some(kernel),
                     cmdline,
                     ..base
                 },
-                title,
-            ));
+            };
+            return Ok((order, title));
         }
         let name = self.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
         let request = Request {
@@ -166,11 +164,14 @@ impl Run {
         }
         let title = format!("{} · Debian {}", image.name, image.kernel_version);
         let order = Order {
-            kernel: image.kernel,
-            initrd: Some(image.initrd),
-            cmdline,
+            name: self.name,
             image: Some(image.name),
-            ..base
+            config: MachineConfig {
+                kernel: Some(image.kernel),
+                initrd: Some(image.initrd),
+                cmdline,
+                ..base
+            },
         };
         Ok((order, title))
     }
@@ -212,14 +213,14 @@ fn attach(
 
 /// `mini:trixie · Debian 6.12.41-riscv64 · 1 hart · 1 GiB · Ctrl-] detaches`
 fn first_screen(spec: &MachineSpec, title: &str) -> String {
-    let harts = if spec.cpus == 1 {
+    let harts = if spec.config.cpus == 1 {
         "1 hart".to_owned()
     } else {
-        format!("{} harts", spec.cpus)
+        format!("{} harts", spec.config.cpus)
     };
     format!(
         "{title} · {harts} · {} · Ctrl-] detaches",
-        size::show(spec.memory)
+        size::show(spec.config.memory)
     )
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`VirtioDevice`] knows nothing of how its driver reaches it: over PCI ([`VirtioPci`]) or
 //! memory-mapped I/O ([`VirtioMmio`]). It is handed [`VirtQueue`]s, from which it pops the
-//! driver's buffers and to which it pushes them back when used.
+//! driver's buffers and to which it pushes them back when used. Devices whose work may take time
+//! do it on a thread of the machine's, which a [`Waker`] tells of the driver's notifications.
 //!
 //! Section numbers are those of the Virtual I/O Device (VIRTIO) Specification 1.2. Only what is
 //! called "modern" there is offered: no legacy interface.
@@ -16,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod waker;
 
 pub mod console;
 
@@ -26,3 +28,4 @@ pub use pci::VirtioPci;
 pub use queue::{BadChain, Chain, VirtQueue};
 pub use signals::Signals;
 pub use state::{QueueState, TransportState};
+pub use waker::Waker;

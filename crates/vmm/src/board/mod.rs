@@ -3,6 +3,7 @@
 mod clock;
 mod console;
 pub mod map;
+mod peripherals;
 mod ram;
 mod rom;
 mod timers;

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use clade_devices::pci::{PciError, PciHostBuilder};
+use clade_devices::pci::PciError;
 use clade_devices::syscon::SystemEventSink;
-use clade_devices::virtio::{VirtioConsole, VirtioMmio, VirtioPci};
+use clade_devices::virtio::VirtioMmio;
 use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
 use clade_emulate::{
     Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS, Stats,
@@ -16,15 +16,15 @@ use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, IrqLine, Unmapped};
 
 use super::clock::HostClock;
 use super::console::{Console, ConsoleMux, FirmwareConsole};
+use super::peripherals::{self, Parts};
 use super::rom::{Rom, dynamic_information};
 use super::timers::{self, Alarm};
 use super::{map, ram};
+use crate::backends::Backends;
 use crate::fdt::{self, FdtConfig, FdtError};
+use crate::io_thread::{IoTask, IoThread};
 use crate::loader::{self, BootFiles, LoadError, Placement, Source};
-use crate::spec::{MachineSpec, Tier};
-
-/// The PCI slot of the console; the host bridge has slot 0.
-const CONSOLE_SLOT: u8 = 1;
+use crate::spec::{MachineConfig, Tier};
 
 /// Why a board cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -83,39 +83,41 @@ pub struct Board {
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     rtc: Arc<Rtc>,
+    io_tasks: Vec<IoTask>,
 }
 
 impl Board {
-    /// Builds the board and loads the guest. What the guest asks of the machine by way of the
+    /// Builds the board over `backends` and loads the guest. What the guest asks of the machine by way of the
     /// system controller goes to `events`; its consoles print on `host`.
     ///
     /// # Errors
     /// When a file cannot be loaded or the host lacks something.
     pub fn build(
-        spec: &MachineSpec,
+        config: &MachineConfig,
+        backends: &Backends,
         host: Arc<dyn ConsoleHost>,
         events: SystemEventSink,
     ) -> Result<Self, BoardError> {
-        let ram = ram::allocate(spec.memory).map_err(|reason| BoardError::Memory {
-            mib: spec.memory >> 20,
+        let ram = ram::allocate(config.memory).map_err(|reason| BoardError::Memory {
+            mib: config.memory >> 20,
             reason,
         })?;
         let ram = Arc::new(ram);
-        let placement = load(spec, &ram)?;
+        let placement = load(config, &ram)?;
 
         let clock: Arc<dyn Clock> = Arc::new(HostClock::start());
         let bus = Arc::new(LateBus::default());
         let console = ConsoleMux::new(host.clone());
         let engine = Emulator::new(EmulatorConfig {
-            harts: spec.cpus,
+            harts: config.cpus,
             ram: ram.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
             boot: boot(&placement, host),
-            tuning: tuning(spec.tier),
+            tuning: tuning(config.tier),
         });
-        check_tier(spec.tier, engine.tier())?;
-        let plic = Plic::new(interrupt_inputs(&engine, spec.cpus)?);
+        check_tier(config.tier, engine.tier())?;
+        let plic = Plic::new(interrupt_inputs(&engine, config.cpus)?);
         let alarm = Arc::new(Alarm::default());
         let rearm = alarm.clone();
         let rtc = Rtc::new(
@@ -149,7 +151,13 @@ impl Board {
                 VirtioMmio::empty(),
             )?;
         }
-        plug_pci(&mut devices, &plic, &ram, &console)?;
+        let parts = Parts {
+            config,
+            backends,
+            ram: &ram,
+            console: &console,
+        };
+        let io_tasks = peripherals::plug(&mut devices, &plic, &parts)?;
         bus.complete(devices.build());
         Ok(Self {
             engine,
@@ -157,6 +165,7 @@ impl Board {
             alarm,
             clock,
             rtc,
+            io_tasks,
         })
     }
 
@@ -175,7 +184,15 @@ impl Board {
         self.console.clone()
     }
 
-    /// Starts what runs beside the vCPUs. It ends with [`Board::stop_timers`].
+    /// Starts the threads that work for devices. They end when dropped.
+    ///
+    /// # Errors
+    /// When the host gives no thread.
+    pub fn start_io(&mut self) -> io::Result<Vec<IoThread>> {
+        self.io_tasks.drain(..).map(IoTask::start).collect()
+    }
+
+    /// Starts the thread on which alarms go off. It ends with [`Board::stop_timers`].
     ///
     /// # Errors
     /// When the host gives no thread.
@@ -215,23 +232,23 @@ fn check_tier(wanted: Tier, used: clade_emulate::Tier) -> Result<(), BoardError>
 }
 
 /// Loads the guest's files and the device tree that describes the board to it.
-fn load(spec: &MachineSpec, ram: &GuestRam) -> Result<Placement, BoardError> {
-    let open = |path: &std::path::PathBuf| Source::open(path, spec.memory);
+fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError> {
+    let open = |path: &std::path::PathBuf| Source::open(path, config.memory);
     let files = BootFiles {
-        firmware: spec.firmware.as_ref().map(open).transpose()?,
-        kernel: Some(open(&spec.kernel)?),
-        initrd: spec.initrd.as_ref().map(open).transpose()?,
+        firmware: config.firmware.as_ref().map(open).transpose()?,
+        kernel: config.kernel.as_ref().map(open).transpose()?,
+        initrd: config.initrd.as_ref().map(open).transpose()?,
     };
     let placement = loader::load(files, ram)?;
     let tree = fdt::build(&FdtConfig {
-        harts: spec.cpus,
-        ram: map::RAM_BASE..map::RAM_BASE + spec.memory,
+        harts: config.cpus,
+        ram: map::RAM_BASE..map::RAM_BASE + config.memory,
         isa_extensions: ISA_EXTENSIONS.iter().map(|&name| name.into()).collect(),
         mmu_type: "riscv,sv57".into(),
         cache_block_size: CACHE_BLOCK as u32,
         clint: placement.firmware.is_some(),
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
-        bootargs: spec.cmdline.clone(),
+        bootargs: config.cmdline.clone(),
         initrd: placement.initrd.clone(),
         rng_seed: random_seed()?,
     })?;
@@ -283,7 +300,7 @@ fn interrupt_inputs(engine: &Emulator, harts: u32) -> Result<Vec<Arc<dyn IrqLine
         .collect()
 }
 
-fn wire(plic: &Arc<Plic>, source: u32) -> Result<Arc<dyn IrqLine>, BoardError> {
+pub(super) fn wire(plic: &Arc<Plic>, source: u32) -> Result<Arc<dyn IrqLine>, BoardError> {
     plic.line(source as usize)
         .ok_or_else(|| BoardError::Wiring(format!("the PLIC has no source {source}")))
 }
@@ -295,21 +312,6 @@ fn insert(
     device: Arc<dyn IoDevice>,
 ) -> Result<(), BoardError> {
     devices.insert(name, window.base, window.size, device)?;
-    Ok(())
-}
-
-fn plug_pci(
-    devices: &mut BusBuilder,
-    plic: &Arc<Plic>,
-    ram: &Arc<GuestRam>,
-    console: &Arc<ConsoleMux>,
-) -> Result<(), BoardError> {
-    let irq = |offset| wire(plic, map::PCIE_IRQ_BASE + offset);
-    let mut pci = PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]);
-    let virtio_console = VirtioConsole::new(console.host_of(Console::Virtio));
-    console.connect(Console::Virtio, virtio_console.clone());
-    pci.plug(CONSOLE_SLOT, |pin| VirtioPci::new(virtio_console, ram, pin))?;
-    pci.build().map(devices)?;
     Ok(())
 }
 

@@ -7,14 +7,13 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
+use super::Permissions;
+
 /// The newest version whose rights are used; older kernels restrict what they know.
 const VERSION: ABI = ABI::V6;
 
-pub(super) fn restrict<'a>(
-    folder: &Path,
-    boot_files: impl Iterator<Item = &'a Path>,
-) -> Result<(), String> {
-    match restrict_self(folder, boot_files) {
+pub(super) fn restrict(permissions: &Permissions) -> Result<(), String> {
+    match restrict_self(permissions) {
         Ok(RulesetStatus::FullyEnforced) => Ok(()),
         Ok(RulesetStatus::PartiallyEnforced) => {
             Err("in part only: the kernel's Landlock is older than Linux 6.12's".to_owned())
@@ -26,10 +25,7 @@ pub(super) fn restrict<'a>(
     }
 }
 
-fn restrict_self<'a>(
-    folder: &Path,
-    boot_files: impl Iterator<Item = &'a Path>,
-) -> Result<RulesetStatus, RulesetError> {
+fn restrict_self(permissions: &Permissions) -> Result<RulesetStatus, RulesetError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))?
         .handle_access(AccessNet::from_all(VERSION))?
@@ -37,11 +33,11 @@ fn restrict_self<'a>(
         .create()?;
     // To rename the logs, and to remove everything at the end.
     let own = AccessFs::from_read(VERSION) | AccessFs::RemoveFile | AccessFs::MakeReg;
-    rules = allow(rules, folder, own)?;
-    if let Some(parent) = folder.parent() {
+    rules = allow(rules, &permissions.folder, own)?;
+    if let Some(parent) = permissions.folder.parent() {
         rules = allow(rules, parent, AccessFs::RemoveDir.into())?;
     }
-    for file in boot_files {
+    for file in &permissions.readable {
         rules = allow(rules, file, AccessFs::ReadFile.into())?;
     }
     Ok(rules.restrict_self()?.ruleset)

@@ -6,22 +6,22 @@
 //! the file system, seccomp for system calls.
 
 mod file_access;
+mod permissions;
 mod system_calls;
 
-use std::path::Path;
+pub(crate) use permissions::Permissions;
 
 /// Confines this process for good: the calling thread and all that it will start, and for system
-/// calls every other thread too. `boot_files` stay readable, for the machine reads them again when
-/// the guest resets it.
+/// calls every other thread too.
 ///
 /// Returns what the host could not do, for the log.
-pub(crate) fn enter<'a>(folder: &Path, boot_files: impl Iterator<Item = &'a Path>) -> Vec<String> {
+pub(crate) fn enter(permissions: &Permissions) -> Vec<String> {
     let mut lacks = Vec::new();
     // Landlock first: its own system calls are not needed afterwards. Both set no_new_privs.
-    if let Err(lack) = file_access::restrict(folder, boot_files) {
+    if let Err(lack) = file_access::restrict(permissions) {
         lacks.push(format!("the file system stays visible: {lack}"));
     }
-    if let Err(lack) = system_calls::restrict() {
+    if let Err(lack) = system_calls::restrict(permissions) {
         lacks.push(format!("system calls stay allowed: {lack}"));
     }
     lacks

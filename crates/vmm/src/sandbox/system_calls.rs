@@ -9,6 +9,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+use super::Permissions;
+
 /// Allowed whatever their arguments.
 const ALLOWED: &[c_long] = &[
     // Files and sockets that are open already.
@@ -78,12 +80,12 @@ const ALLOWED_HERE: &[c_long] = &[
 const ALLOWED_HERE: &[c_long] = &[libc::SYS_renameat];
 
 /// Confines every thread of this process.
-pub(super) fn restrict() -> Result<(), String> {
-    let program = program().map_err(|error| error.to_string())?;
+pub(super) fn restrict(permissions: &Permissions) -> Result<(), String> {
+    let program = program(permissions).map_err(|error| error.to_string())?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
 }
 
-fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+fn program(_permissions: &Permissions) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
         .iter()
         .chain(ALLOWED_HERE)

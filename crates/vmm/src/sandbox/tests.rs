@@ -46,7 +46,10 @@ fn confined() {
     let home = folder.parent().expect("parent").to_owned();
     let kernel = home.join("kernel");
     let log = File::create(folder.join("console.log")).expect("log");
-    let lacks = super::enter(&folder, [kernel.as_path()].into_iter());
+    let lacks = super::enter(&super::Permissions {
+        folder: folder.clone(),
+        readable: vec![kernel.clone()],
+    });
     let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
     if !landlock {
         eprintln!("partly skipped: {lacks:?}");

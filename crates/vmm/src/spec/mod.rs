@@ -1,18 +1,27 @@
 //! What to build and run: plain values, written by the manager, read by the machine's process.
 
+mod disk;
+mod network;
+mod share;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use disk::{DiskFormat, DiskSpec};
+pub use network::NetworkSpec;
+pub use share::ShareSpec;
+
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.
 pub const SPEC_FILE: &str = "spec.json";
 
 /// Which engine drives the virtual CPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
     /// RISC-V 64 in software: works on every host.
+    #[default]
     Emulate,
 }
 
@@ -51,7 +60,7 @@ impl Tier {
     }
 }
 
-/// Everything that decides what a machine is. Host files are named, not held.
+/// A machine with its identity. Host files are named, not held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineSpec {
@@ -59,41 +68,72 @@ pub struct MachineSpec {
     pub id: String,
     /// The name that people use, unique among the machines of this user on this host.
     pub name: String,
-    /// The engine that drives the vCPUs.
-    pub engine: EngineKind,
-    /// How the engine goes about it.
-    #[serde(default)]
-    pub tier: Tier,
-    /// Number of vCPUs, at least 1.
-    pub cpus: u32,
-    /// Guest memory in bytes.
-    pub memory: u64,
-    /// The kernel, or a bare-metal program.
-    pub kernel: PathBuf,
-    /// The initial RAM disk.
-    pub initrd: Option<PathBuf>,
-    /// Machine-mode firmware that starts the kernel, in place of the built-in SBI.
-    pub firmware: Option<PathBuf>,
-    /// The kernel's command line.
-    pub cmdline: String,
     /// The image that the machine was made from, as people write it; none for a kernel of one's
     /// own.
     pub image: Option<String>,
     /// When the machine was made, in seconds since 1970-01-01 UTC.
     pub created: u64,
+    /// What it is made of.
+    pub config: MachineConfig,
 }
 
-impl MachineSpec {
+/// What a machine is made of: all that its board needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MachineConfig {
+    /// The engine that drives the vCPUs.
+    pub engine: EngineKind,
+    /// How the engine goes about it.
+    pub tier: Tier,
+    /// Number of vCPUs, at least 1.
+    pub cpus: u32,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// Machine-mode firmware that starts the kernel, in place of the built-in SBI.
+    pub firmware: Option<PathBuf>,
+    /// The kernel, or a bare-metal program; firmware can do without.
+    pub kernel: Option<PathBuf>,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Block devices, in the guest's order.
+    pub disks: Vec<DiskSpec>,
+    /// What the network card is connected to.
+    pub network: NetworkSpec,
+    /// Folders of the host.
+    pub shares: Vec<ShareSpec>,
+    /// Whether there is a socket device between host and guest.
+    pub vsock: bool,
+}
+
+impl Default for MachineConfig {
+    /// One vCPU, 1 GiB, and nothing to start.
+    fn default() -> Self {
+        Self {
+            engine: EngineKind::default(),
+            tier: Tier::default(),
+            cpus: 1,
+            memory: 1 << 30,
+            firmware: None,
+            kernel: None,
+            initrd: None,
+            cmdline: String::new(),
+            disks: Vec::new(),
+            network: NetworkSpec::default(),
+            shares: Vec::new(),
+            vsock: false,
+        }
+    }
+}
+
+impl MachineConfig {
     /// The host files that the machine boots from.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [
-            Some(&self.kernel),
-            self.initrd.as_ref(),
-            self.firmware.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
+    pub fn boot_files(&self) -> impl Iterator<Item = &Path> {
+        [&self.kernel, &self.initrd, &self.firmware]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
     }
 }
 
@@ -102,15 +142,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tier_is_written_by_its_name_and_a_spec_without_one_still_loads() {
+    fn a_tier_is_written_by_its_name() {
         for tier in Tier::ALL {
             let written = serde_json::to_value(tier).expect("written");
             assert_eq!(written, tier.name());
         }
-        let old = r#"{"id": "0", "name": "n", "engine": "emulate", "cpus": 1, "memory": 1,
-            "kernel": "k", "initrd": null, "firmware": null, "cmdline": "", "image": null,
-            "created": 0}"#;
-        let spec: MachineSpec = serde_json::from_str(old).expect("an old spec");
-        assert_eq!(spec.tier, Tier::Auto);
+    }
+
+    #[test]
+    fn what_a_config_does_not_say_is_the_default() {
+        let config: MachineConfig = serde_json::from_str("{}").expect("an empty config");
+        assert_eq!(config, MachineConfig::default());
     }
 }

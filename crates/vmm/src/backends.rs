@@ -1,0 +1,24 @@
+//! The host's side of a machine's devices: files, sockets, folders. Opened once, before the
+//! process is confined, and kept while the guest resets the board.
+
+use std::path::Path;
+
+use crate::spec::MachineSpec;
+
+/// Why the host's side of a device cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {}
+
+/// What a board's devices work with.
+#[derive(Debug, Default)]
+pub struct Backends {}
+
+impl Backends {
+    /// Opens everything that `spec` names. Sockets are made in `folder`, the machine's own.
+    ///
+    /// # Errors
+    /// When something is not there, not allowed, or in use.
+    pub fn open(_spec: &MachineSpec, _folder: &Path) -> Result<Self, BackendError> {
+        Ok(Self {})
+    }
+}

@@ -1,0 +1,55 @@
+//! What is plugged into the board's PCI bus: one file for each kind of device.
+
+mod console;
+
+use std::sync::Arc;
+
+use clade_devices::pci::PciHostBuilder;
+use clade_devices::{BusBuilder, Plic};
+use clade_engine::GuestRam;
+
+use super::console::ConsoleMux;
+use super::map;
+use super::virt::{BoardError, wire};
+use crate::backends::Backends;
+use crate::io_thread::IoTask;
+use crate::spec::MachineConfig;
+
+/// The PCI slots; the host bridge has slot 0.
+mod slot {
+    pub(super) const CONSOLE: u8 = 1;
+}
+
+/// What the devices are made from.
+#[expect(dead_code, reason = "for the devices that come next")]
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a MachineConfig,
+    pub(super) backends: &'a Backends,
+    pub(super) ram: &'a Arc<GuestRam>,
+    pub(super) console: &'a Arc<ConsoleMux>,
+}
+
+/// A PCI bus that is being filled.
+struct Plugging<'a> {
+    parts: &'a Parts<'a>,
+    pci: PciHostBuilder,
+    tasks: Vec<IoTask>,
+}
+
+/// Puts the PCI bus with all its devices onto `bus`. Returns the work that
+/// is to be done for them.
+pub(super) fn plug(
+    bus: &mut BusBuilder,
+    plic: &Arc<Plic>,
+    parts: &Parts<'_>,
+) -> Result<Vec<IoTask>, BoardError> {
+    let irq = |offset| wire(plic, map::PCIE_IRQ_BASE + offset);
+    let mut plugging = Plugging {
+        parts,
+        pci: PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]),
+        tasks: Vec::new(),
+    };
+    console::plug(&mut plugging)?;
+    plugging.pci.build().map(bus)?;
+    Ok(plugging.tasks)
+}
