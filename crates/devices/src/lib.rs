@@ -19,6 +19,7 @@ mod little_endian;
 mod state;
 mod sync;
 
+pub mod flash;
 pub mod pci;
 pub mod plic;
 pub mod rtc;
@@ -31,6 +32,7 @@ mod testing;
 
 pub use bus::{Bus, BusBuilder, Overlap};
 pub use console::{ConsoleHost, ConsolePort};
+pub use flash::Flash;
 pub use plic::Plic;
 pub use rtc::Rtc;
 pub use state::StateError;

@@ -3,22 +3,37 @@
 
 use std::path::Path;
 
+use crate::board::{FlashError, FlashFiles};
 use crate::spec::MachineSpec;
 
 /// Why the host's side of a device cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum BackendError {}
+pub enum BackendError {
+    /// The flash.
+    #[error(transparent)]
+    Flash(#[from] FlashError),
+}
 
 /// What a board's devices work with.
 #[derive(Debug, Default)]
-pub struct Backends {}
+pub struct Backends {
+    /// The flash, if the board has one.
+    pub flash: Option<FlashFiles>,
+}
 
 impl Backends {
     /// Opens everything that `spec` names. Sockets are made in `folder`, the machine's own.
     ///
     /// # Errors
     /// When something is not there, not allowed, or in use.
-    pub fn open(_spec: &MachineSpec, _folder: &Path) -> Result<Self, BackendError> {
-        Ok(Self {})
+    pub fn open(spec: &MachineSpec, _folder: &Path) -> Result<Self, BackendError> {
+        Ok(Self {
+            flash: spec
+                .config
+                .flash
+                .as_ref()
+                .map(FlashFiles::open)
+                .transpose()?,
+        })
     }
 }

@@ -48,6 +48,10 @@ pub const PLIC: Window = Window::new(0xc00_0000, 0x60_0000);
 pub const UART0: Window = Window::new(0x1000_0000, 0x100);
 /// The first virtio-mmio slot; the others follow without gaps, see [`virtio_mmio`].
 pub const VIRTIO_MMIO: Window = Window::new(0x1000_1000, 0x1000);
+/// Flash 0: firmware code.
+pub const FLASH: Window = Window::new(0x2000_0000, 0x200_0000);
+/// Flash 1: the firmware's variables.
+pub const FLASH_VARIABLES: Window = Window::new(0x2200_0000, 0x200_0000);
 /// PCIe configuration space (ECAM): 256 buses.
 pub const PCIE_ECAM: Window = Window::new(0x3000_0000, 0x1000_0000);
 /// PCIe memory below 4 GiB, identity-mapped.
@@ -122,6 +126,8 @@ mod tests {
             PCIE_PIO,
             PLIC,
             UART0,
+            FLASH,
+            FLASH_VARIABLES,
             PCIE_ECAM,
             PCIE_MMIO,
             Window::new(RAM_BASE, RAM_MAX),

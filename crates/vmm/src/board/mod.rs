@@ -2,6 +2,7 @@
 
 mod clock;
 mod console;
+mod flash;
 pub mod map;
 mod peripherals;
 mod ram;
@@ -9,4 +10,5 @@ mod rom;
 mod timers;
 mod virt;
 
+pub use flash::{FlashError, FlashFiles};
 pub use virt::{Board, BoardError};

@@ -16,6 +16,7 @@ use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, IrqLine, Unmapped};
 
 use super::clock::HostClock;
 use super::console::{Console, ConsoleMux, FirmwareConsole};
+use super::flash::FlashError;
 use super::peripherals::{self, Parts};
 use super::rom::{Rom, dynamic_information};
 use super::timers::{self, Alarm};
@@ -35,6 +36,9 @@ pub enum BoardError {
     /// The device tree.
     #[error(transparent)]
     DeviceTree(#[from] FdtError),
+    /// The flash.
+    #[error(transparent)]
+    Flash(#[from] FlashError),
     /// Guest memory.
     #[error(
         "the host gives no {mib} MiB of memory for the guest: {reason}; ask for less with --memory"
@@ -98,10 +102,16 @@ impl Board {
         host: Arc<dyn ConsoleHost>,
         events: SystemEventSink,
     ) -> Result<Self, BoardError> {
-        let ram = ram::allocate(config.memory).map_err(|reason| BoardError::Memory {
+        let no_memory = |reason| BoardError::Memory {
             mib: config.memory >> 20,
             reason,
-        })?;
+        };
+        let ram = ram::allocate(config.memory, backends.flash.is_some()).map_err(no_memory)?;
+        if let Some(flash) = &backends.flash {
+            flash
+                .load_code(&ram)
+                .map_err(|error| no_memory(error.to_string()))?;
+        }
         let ram = Arc::new(ram);
         let placement = load(config, &ram)?;
 
@@ -129,8 +139,8 @@ impl Board {
         console.connect(Console::Uart, uart.clone());
 
         let mut devices = BusBuilder::new();
-        if let Some(kernel) = placement.firmware.as_ref().and(placement.kernel.as_ref()) {
-            let rom = Arc::new(Rom(dynamic_information(kernel.entry)));
+        if let Some(next) = placement.next {
+            let rom = Arc::new(Rom(dynamic_information(next)));
             insert(&mut devices, "boot ROM", map::BOOT_ROM, rom)?;
         }
         insert(
@@ -143,6 +153,14 @@ impl Board {
         insert(&mut devices, "CLINT", map::CLINT, engine.clint())?;
         insert(&mut devices, "PLIC", map::PLIC, plic.clone())?;
         insert(&mut devices, "UART", map::UART0, uart)?;
+        if let Some(flash) = &backends.flash {
+            insert(
+                &mut devices,
+                "flash",
+                map::FLASH_VARIABLES,
+                flash.variables()?,
+            )?;
+        }
         for slot in 0..map::VIRTIO_MMIO_SLOTS {
             insert(
                 &mut devices,
@@ -238,6 +256,7 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
         firmware: config.firmware.as_ref().map(open).transpose()?,
         kernel: config.kernel.as_ref().map(open).transpose()?,
         initrd: config.initrd.as_ref().map(open).transpose()?,
+        in_place: config.flash.as_ref().map(|_| map::FLASH.base),
     };
     let placement = loader::load(files, ram)?;
     let tree = fdt::build(&FdtConfig {
@@ -247,6 +266,7 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
         mmu_type: "riscv,sv57".into(),
         cache_block_size: CACHE_BLOCK as u32,
         clint: placement.firmware.is_some(),
+        flash: config.flash.is_some(),
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
         bootargs: config.cmdline.clone(),
         initrd: placement.initrd.clone(),
@@ -278,7 +298,7 @@ fn boot(placement: &Placement, host: Arc<dyn ConsoleHost>) -> Boot {
             console,
         };
     }
-    let information = placement.kernel.as_ref().map_or(0, |_| map::BOOT_ROM.base);
+    let information = placement.next.map_or(0, |_| map::BOOT_ROM.base);
     Boot::Machine {
         entry,
         device_tree,

@@ -28,6 +28,8 @@ pub struct FdtConfig {
     pub cache_block_size: u32,
     /// Whether the guest sees the CLINT: M-mode firmware needs it, a kernel above SBI does not.
     pub clint: bool,
+    /// Whether the board has flash.
+    pub flash: bool,
     /// Number of virtio-mmio slots, up to [`map::VIRTIO_MMIO_SLOTS`].
     pub virtio_mmio_slots: u32,
     /// The kernel command line.

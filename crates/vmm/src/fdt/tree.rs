@@ -40,6 +40,9 @@ pub(super) fn build(config: &FdtConfig) -> Result<Vec<u8>> {
         aliases(tree)?;
         chosen(tree, config)?;
         memory(tree, config)?;
+        if config.flash {
+            flash(tree)?;
+        }
         cpus(tree, config)?;
         soc(tree, config)?;
         syscon(tree, "poweroff", map::TEST_POWER_OFF)?;
@@ -76,6 +79,14 @@ fn memory(tree: &mut Tree, config: &FdtConfig) -> Result {
     tree.node(&format!("memory@{start:x}"), |tree| {
         tree.string("device_type", "memory")?;
         tree.reg(&[(start, size)])
+    })
+}
+
+fn flash(tree: &mut Tree) -> Result {
+    tree.node(&format!("flash@{:x}", map::FLASH.base), |tree| {
+        tree.string("compatible", "cfi-flash")?;
+        tree.reg(&[map::FLASH, map::FLASH_VARIABLES].map(|window| (window.base, window.size)))?;
+        tree.cells("bank-width", &[4])
     })
 }
 

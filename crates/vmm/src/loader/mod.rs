@@ -31,7 +31,7 @@ pub use source::Source;
 use program::Program;
 use space::Space;
 
-/// What a machine starts from. There must be a kernel or firmware.
+/// What a machine starts from. There must be something to execute.
 #[derive(Debug, Default)]
 pub struct BootFiles {
     /// M-mode firmware: ELF, or a flat binary.
@@ -41,13 +41,19 @@ pub struct BootFiles {
     pub kernel: Option<Source>,
     /// An initial RAM disk, passed on as it is.
     pub initrd: Option<Source>,
+    /// The first instruction of a program that is in the guest's memory already, in flash: it is
+    /// what runs where there is no kernel.
+    pub in_place: Option<u64>,
 }
 
 /// Where [`load`] put things, in guest physical addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// Where the first hart starts: in the firmware when there is one, else in the kernel.
+    /// Where the first hart starts: in the firmware when there is one, else in the kernel, else
+    /// in flash.
     pub entry: u64,
+    /// Where firmware is to go on, if there is both firmware and something for it to start.
+    pub next: Option<u64>,
     /// The firmware.
     pub firmware: Option<Loaded>,
     /// The kernel.
@@ -69,7 +75,7 @@ pub struct Loaded {
     pub range: Range<u64>,
 }
 
-/// Loads `files` into `ram`, and finds a place for the device tree. Only the first contiguous
+/// Loads `files` into `ram`, and finds a place for the device tree. Only the largest contiguous
 /// range of `ram` is used.
 ///
 /// Memory of a program that its file does not fill (`.bss`) is zeroed.
@@ -89,10 +95,14 @@ pub fn load(files: BootFiles, ram: &GuestRam) -> Result<Placement, LoadError> {
         .kernel
         .map(|source| load_program(source, Role::Kernel, ram, &mut space))
         .transpose()?;
-    let Some(first) = firmware.as_ref().or(kernel.as_ref()) else {
-        return Err(Problem::NothingToRun.of("the machine"));
-    };
-    let entry = first.entry;
+    let second = kernel
+        .as_ref()
+        .map(|kernel| kernel.entry)
+        .or(files.in_place);
+    let first = firmware.as_ref().map(|firmware| firmware.entry);
+    let entry = first
+        .or(second)
+        .ok_or_else(|| Problem::NothingToRun.of("the machine"))?;
     let dtb = space
         .take_for_device_tree()
         .map_err(|problem| problem.of("the device tree"))?;
@@ -102,6 +112,7 @@ pub fn load(files: BootFiles, ram: &GuestRam) -> Result<Placement, LoadError> {
         .transpose()?;
     Ok(Placement {
         entry,
+        next: first.and(second),
         firmware,
         kernel,
         initrd,

@@ -26,21 +26,23 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// The first contiguous range of `ram`, with nothing taken.
+    /// The largest contiguous range of `ram`, with nothing taken.
     pub(super) fn of(ram: &GuestRam) -> Self {
-        let mut regions = ram.iter();
-        let mut range = 0..0;
-        if let Some(first) = regions.next() {
-            range = first.start_addr().0..first.start_addr().0 + first.len();
-        }
-        for region in regions {
-            if region.start_addr().0 != range.end {
-                break;
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for region in ram.iter() {
+            let start = region.start_addr().0;
+            match ranges.last_mut() {
+                Some(range) if range.end == start => range.end += region.len(),
+                _ => ranges.push(start..start + region.len()),
             }
-            range.end += region.len();
         }
-        let taken = Vec::new();
-        Self { ram: range, taken }
+        let largest = ranges
+            .into_iter()
+            .max_by_key(|range| range.end - range.start);
+        Self {
+            ram: largest.unwrap_or(0..0),
+            taken: Vec::new(),
+        }
     }
 
     pub(super) fn ram(&self) -> &Range<u64> {

@@ -1,6 +1,7 @@
 //! What to build and run: plain values, written by the manager, read by the machine's process.
 
 mod disk;
+mod flash;
 mod network;
 mod share;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use disk::{DiskFormat, DiskSpec};
+pub use flash::FlashSpec;
 pub use network::NetworkSpec;
 pub use share::ShareSpec;
 
@@ -93,6 +95,8 @@ pub struct MachineConfig {
     pub firmware: Option<PathBuf>,
     /// The kernel, or a bare-metal program; firmware can do without.
     pub kernel: Option<PathBuf>,
+    /// Flash with firmware that runs above the SBI, when there is no kernel.
+    pub flash: Option<FlashSpec>,
     /// The initial RAM disk.
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
@@ -116,6 +120,7 @@ impl Default for MachineConfig {
             cpus: 1,
             memory: 1 << 30,
             firmware: None,
+            flash: None,
             kernel: None,
             initrd: None,
             cmdline: String::new(),

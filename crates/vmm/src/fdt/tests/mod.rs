@@ -23,6 +23,7 @@ fn config() -> FdtConfig {
         mmu_type: "riscv,sv57".to_owned(),
         cache_block_size: 64,
         clint: true,
+        flash: true,
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
         bootargs: "console=ttyS0".to_owned(),
         initrd: None,
@@ -117,12 +118,7 @@ fn as_qemu_describes_its_virt_machine() {
 }
 
 /// Devices that our board does not have.
-const QEMU_ONLY: [&str; 4] = [
-    "/pmu",
-    "/fw-cfg@10100000",
-    "/flash@20000000",
-    "/platform-bus@4000000",
-];
+const QEMU_ONLY: [&str; 3] = ["/pmu", "/fw-cfg@10100000", "/platform-bus@4000000"];
 
 fn strings(fdt: &Fdt<'_>, path: &str, property: &str) -> Vec<String> {
     let node = fdt.find_node(path).expect("node");
@@ -175,6 +171,7 @@ fn what_is_not_there_is_not_described() {
     let isa_extensions = vec!["i".to_owned()];
     let config = FdtConfig {
         clint: false,
+        flash: false,
         virtio_mmio_slots: 0,
         isa_extensions,
         ..config()

@@ -118,7 +118,7 @@ fn firmware_starts_first_and_the_kernel_follows() {
     let files = BootFiles {
         firmware: Some(source([0x13; 1000])),
         kernel: Some(source(image(5000, 0x20_0000, 0))),
-        initrd: None,
+        ..BootFiles::default()
     };
     let placement = load(files, &ram).unwrap();
     assert_eq!(placement.entry, RAM_START);
@@ -187,6 +187,7 @@ fn files_and_pipes_are_read_from_the_host() {
         kernel: Some(Source::open(&path, 16 * MIB).unwrap()),
         initrd: Some(Source::open(&path, 16 * MIB).unwrap()),
         firmware: None,
+        ..BootFiles::default()
     };
     let placement = load(files, &ram).unwrap();
     let initrd = placement.initrd.unwrap().start;

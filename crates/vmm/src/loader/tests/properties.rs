@@ -103,6 +103,7 @@ proptest! {
             firmware: firmware.map(|len| source(vec![0x13; len])),
             kernel: Some(source(image(5000, text_offset, kernel_size))),
             initrd: Some(source(vec![0x55; initrd_len])),
+            ..BootFiles::default()
         };
         if let Ok(placement) = load(files, &memory) {
             check(&placement, &memory, size)?;
