@@ -20,11 +20,13 @@ pub mod cpio;
 pub mod deb;
 mod error;
 mod fetch;
+mod firmware;
 mod http;
 mod image;
 mod mini;
 mod mirror;
 mod modules;
+pub mod nocloud;
 mod openpgp;
 mod progress;
 mod release;
@@ -34,6 +36,7 @@ mod tests;
 pub use archive::Architecture;
 pub use error::Error;
 pub use fetch::{Package, Source};
+pub use firmware::{Firmware, FirmwareName};
 pub use image::{Image, ImageSummary, Request};
 pub use mirror::{Mirror, find_mirror};
 pub use progress::{Progress, Silent};
@@ -69,6 +72,18 @@ pub fn package_files(
     progress: &dyn Progress,
 ) -> Result<Vec<Package>, Error> {
     fetch::fetch_packages(&Setup::of_user()?, names, source, progress)
+}
+
+/// A firmware's files, unpacked from its Debian package into the cache.
+///
+/// # Errors
+/// As for [`package_files`].
+pub fn firmware(
+    firmware: FirmwareName,
+    source: &Source,
+    progress: &dyn Progress,
+) -> Result<Firmware, Error> {
+    firmware::ensure(&Setup::of_user()?, firmware, source, progress)
 }
 
 /// [`package_files`], with all that the packages depend on: of alternatives the first, versions
