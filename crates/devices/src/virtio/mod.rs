@@ -20,9 +20,11 @@ mod transport;
 mod waker;
 
 pub mod console;
+pub mod input;
 
 pub use console::VirtioConsole;
 pub use device::{Activation, VirtioDevice};
+pub use input::PowerButton;
 pub use mmio::VirtioMmio;
 pub use pci::VirtioPci;
 pub use queue::{BadChain, Chain, VirtQueue};

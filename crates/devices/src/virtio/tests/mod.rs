@@ -3,6 +3,7 @@
 mod console;
 mod driver;
 mod hostile;
+mod input;
 mod mmio;
 mod pci;
 
