@@ -17,12 +17,14 @@ const SHELL: &str = include_str!("../guest/shell");
 
 /// Modules for the devices and file systems that Clade offers or will. Those that the kernel has
 /// built in need not, but may, be named.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 22] = [
     "virtio_blk",
     "virtio_net",
     "virtio_mmio",
     "virtio_balloon",
     "virtio_rng",
+    "virtio_input",
+    "evdev",
     "virtio_scsi",
     "vsock",
     "vmw_vsock_virtio_transport",

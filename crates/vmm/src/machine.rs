@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use clade_devices::virtio::PowerButton;
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
@@ -145,6 +146,11 @@ impl Machine {
     /// The way to type at the guest.
     pub fn console(&self) -> Arc<dyn ConsolePort> {
         self.board.console()
+    }
+
+    /// The button by which the guest is asked to power off.
+    pub fn power_button(&self) -> Arc<PowerButton> {
+        self.board.power_button()
     }
 
     /// A handle that stops the machine.

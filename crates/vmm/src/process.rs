@@ -21,7 +21,7 @@ use signal_hook::iterator::Signals;
 use crate::backends::Backends;
 use crate::boot_files::BootFiles;
 use crate::console::{ConsoleHub, ConsoleLog};
-use crate::control::{ControlServer, SOCKET_FILE, StopSwitch, refuse};
+use crate::control::{ControlServer, Controls, SOCKET_FILE, StopSwitch, refuse};
 use crate::folder::{LOCK_FILE, MachineFolder};
 use crate::life::run_until_end;
 use crate::machine::{Ended, Machine, MachineError};
@@ -172,8 +172,11 @@ fn boot_until_end(
             None => Machine::build(config, backends, Arc::clone(hub) as _)?,
         };
         hub.connect(machine.console());
-        let handle = machine.stop_handle();
-        stop.arm(move || handle.stop());
+        let (handle, button) = (machine.stop_handle(), machine.power_button());
+        stop.arm(Controls {
+            stop: Box::new(move || handle.stop()),
+            press: Box::new(move || button.press()),
+        });
         let finished = machine.run()?;
         *stats += finished.stats;
         Ok(finished.how)

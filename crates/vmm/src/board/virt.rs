@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use clade_devices::pci::PciError;
 use clade_devices::syscon::SystemEventSink;
-use clade_devices::virtio::VirtioMmio;
+use clade_devices::virtio::{PowerButton, VirtioMmio};
 use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
 use clade_emulate::{
     Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS, Stats,
@@ -84,6 +84,7 @@ impl From<PciError> for BoardError {
 pub struct Board {
     engine: Emulator,
     console: Arc<ConsoleMux>,
+    power_button: Arc<PowerButton>,
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     rtc: Arc<Rtc>,
@@ -169,17 +170,20 @@ impl Board {
                 VirtioMmio::empty(),
             )?;
         }
+        let power_button = PowerButton::new();
         let parts = Parts {
             config,
             backends,
             ram: &ram,
             console: &console,
+            power_button: &power_button,
         };
         let io_tasks = peripherals::plug(&mut devices, &plic, &parts)?;
         bus.complete(devices.build());
         Ok(Self {
             engine,
             console,
+            power_button,
             alarm,
             clock,
             rtc,
@@ -200,6 +204,11 @@ impl Board {
     /// The way to type at the guest.
     pub fn console(&self) -> Arc<dyn ConsolePort> {
         self.console.clone()
+    }
+
+    /// The button by which the guest is asked to power off.
+    pub fn power_button(&self) -> Arc<PowerButton> {
+        self.power_button.clone()
     }
 
     /// Starts the threads that work for devices. They end when dropped.

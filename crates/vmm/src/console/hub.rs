@@ -51,9 +51,19 @@ struct State {
     device_ready: bool,
     port: Option<Arc<dyn ConsolePort>>,
     size: Option<TerminalSize>,
+    /// The guest said so, since it last started.
+    guest_ready: bool,
     /// The machine is being stopped: nobody waits for slow consumers any more.
     released: bool,
     end: Option<(MachineStats, Outcome)>,
+}
+
+impl State {
+    fn tell_all(&mut self, event: &Event) {
+        for outbox in self.consumers.values_mut() {
+            outbox.push_event(event.clone());
+        }
+    }
 }
 
 impl ConsoleHub {
@@ -69,6 +79,7 @@ impl ConsoleHub {
                 device_ready: true,
                 port: None,
                 size: None,
+                guest_ready: false,
                 released: false,
                 end: None,
             }),
@@ -249,10 +260,25 @@ impl ConsoleHub {
     /// Tells every consumer that the machine starts again.
     pub fn restart(&self) {
         let mut state = self.lock();
-        for outbox in state.consumers.values_mut() {
-            outbox.push_event(Event::Restarted);
-        }
+        state.guest_ready = false;
+        state.tell_all(&Event::Restarted);
         self.outgoing.notify_all();
+    }
+
+    /// Tells every consumer that the guest is ready to be worked with: by its own word, or because
+    /// what serves its users answers. Only the first call after each start of the guest counts.
+    pub fn guest_ready(&self) {
+        let mut state = self.lock();
+        if !state.guest_ready {
+            state.guest_ready = true;
+            state.tell_all(&Event::GuestReady);
+            self.outgoing.notify_all();
+        }
+    }
+
+    /// Whether [`ConsoleHub::guest_ready`] was called since the guest last started.
+    pub fn is_guest_ready(&self) -> bool {
+        self.lock().guest_ready
     }
 
     /// Tells every consumer, now and later, what the machine did and how it ended.

@@ -18,7 +18,7 @@ use crate::stats::MachineStats;
 pub use client::{Connection, Receiver, Sender};
 pub use server::ControlServer;
 pub(crate) use server::refuse;
-pub use stop::StopSwitch;
+pub use stop::{Controls, StopSwitch};
 pub use wire::{FRAME_LIMIT, WireError};
 
 /// Name of the socket in a machine's folder.
@@ -46,6 +46,8 @@ pub enum Request {
     Resize(TerminalSize),
     /// The client leaves; the machine goes on without it.
     Detach,
+    /// Press the power button, which asks the guest to power off.
+    PowerButton,
     /// Stop the machine at once.
     Stop,
     /// Say how the machine is.
@@ -65,11 +67,18 @@ pub enum Event {
     },
     /// The answer to [`Request::Status`].
     Status(Status),
+    /// The answer to [`Request::PowerButton`].
+    PowerButton {
+        /// Whether a driver of the guest took note. None does before its kernel has one.
+        heard: bool,
+    },
     /// The guest took this many bytes of the client's input.
     InputTaken {
         /// How many.
         bytes: usize,
     },
+    /// The guest says that it is ready to be worked with.
+    GuestReady,
     /// The guest reset the machine, which starts again.
     Restarted,
     /// The answer to [`Request::Detach`].
@@ -87,6 +96,9 @@ pub struct Status {
     pub pid: u32,
     /// Whether the machine ends with the command that started it.
     pub foreground: bool,
+    /// Whether the guest has said, since it last started, that it is ready to be worked with.
+    #[serde(default)]
+    pub ready: bool,
     /// Seconds since the machine started.
     pub uptime: u64,
 }

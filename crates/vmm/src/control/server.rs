@@ -167,6 +167,10 @@ impl ControlServer {
                 self.hub.attach(consumer);
             }
             Request::Resize(size) => self.hub.resize(*size),
+            Request::PowerButton => {
+                let heard = self.stop.press_power_button();
+                self.hub.post(consumer, Event::PowerButton { heard });
+            }
             Request::Stop => self.stop.stop(),
             Request::Status => self.hub.post(consumer, Event::Status(self.status())),
             Request::Detach => {}
@@ -177,6 +181,7 @@ impl ControlServer {
         Status {
             pid: std::process::id(),
             foreground: self.foreground.load(Ordering::Relaxed),
+            ready: self.hub.is_guest_ready(),
             uptime: self.started.elapsed().as_secs(),
         }
     }

@@ -1,19 +1,27 @@
-//! Stopping a machine from outside, whichever boot it is in.
+//! Ending a machine from outside, by force or by its power button, whichever boot it is in.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::console::ConsoleHub;
 
-/// Stops the machine, now or as soon as it runs.
+/// Stops the machine, now or as soon as it runs, or asks its guest to power off.
 pub struct StopSwitch {
     hub: Arc<ConsoleHub>,
     state: Mutex<State>,
 }
 
+/// How the machine of the present boot is ended.
+pub struct Controls {
+    /// Stops it at once.
+    pub stop: Box<dyn Fn() + Send>,
+    /// Presses its power button; returns whether the guest took note.
+    pub press: Box<dyn Fn() -> bool + Send>,
+}
+
 #[derive(Default)]
 struct State {
     requested: bool,
-    stop: Option<Box<dyn Fn() + Send>>,
+    controls: Option<Controls>,
 }
 
 impl StopSwitch {
@@ -25,22 +33,27 @@ impl StopSwitch {
         }
     }
 
-    /// Says how the machine that starts now is stopped. Stops it at once when that was asked
-    /// before.
-    pub fn arm(&self, stop: impl Fn() + Send + 'static) {
+    /// Says how the machine that starts now is ended. Stops it at once when that was asked before.
+    pub fn arm(&self, controls: Controls) {
         let mut state = self.lock();
         if state.requested {
-            stop();
+            (controls.stop)();
         }
-        state.stop = Some(Box::new(stop));
+        state.controls = Some(controls);
+    }
+
+    /// Presses the machine's power button. Returns whether its guest took note.
+    pub fn press_power_button(&self) -> bool {
+        let state = self.lock();
+        state.controls.as_ref().is_some_and(|by| (by.press)())
     }
 
     /// Stops the machine; a vCPU that waits for a slow console client is let go.
     pub fn stop(&self) {
         let mut state = self.lock();
         state.requested = true;
-        if let Some(stop) = &state.stop {
-            stop();
+        if let Some(controls) = &state.controls {
+            (controls.stop)();
         }
         drop(state);
         self.hub.release();

@@ -150,6 +150,7 @@ mod tests {
             FromMachine::Event(Event::Status(Status {
                 pid: 7,
                 foreground: true,
+                ready: true,
                 uptime: 3,
             })),
             FromMachine::Event(Event::InputTaken { bytes: 9 }),

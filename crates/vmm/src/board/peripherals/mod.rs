@@ -1,10 +1,12 @@
 //! What is plugged into the board's PCI bus: one file for each kind of device.
 
 mod console;
+mod power_button;
 
 use std::sync::Arc;
 
 use clade_devices::pci::PciHostBuilder;
+use clade_devices::virtio::PowerButton;
 use clade_devices::{BusBuilder, Plic};
 use clade_engine::GuestRam;
 
@@ -18,6 +20,7 @@ use crate::spec::MachineConfig;
 /// The PCI slots; the host bridge has slot 0.
 mod slot {
     pub(super) const CONSOLE: u8 = 1;
+    pub(super) const POWER_BUTTON: u8 = 6;
 }
 
 /// What the devices are made from.
@@ -27,6 +30,7 @@ pub(super) struct Parts<'a> {
     pub(super) backends: &'a Backends,
     pub(super) ram: &'a Arc<GuestRam>,
     pub(super) console: &'a Arc<ConsoleMux>,
+    pub(super) power_button: &'a Arc<PowerButton>,
 }
 
 /// A PCI bus that is being filled.
@@ -50,6 +54,7 @@ pub(super) fn plug(
         tasks: Vec::new(),
     };
     console::plug(&mut plugging)?;
+    power_button::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
     Ok(plugging.tasks)
 }
