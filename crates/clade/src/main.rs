@@ -3,13 +3,16 @@
 mod failure;
 mod progress;
 mod session;
+mod several;
 mod size;
+mod state;
 mod stats;
 mod stdin;
 mod style;
 mod table;
 mod terminal;
 mod verbs;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -35,12 +38,21 @@ struct Command {
 enum Verb {
     Run(verbs::run::Run),
     Ps(verbs::ps::Ps),
+    Start(verbs::start::Start),
+    Stop(verbs::stop::Stop),
+    Restart(verbs::restart::Restart),
+    Kill(verbs::kill::Kill),
+    Rm(verbs::rm::Rm),
+    Rename(verbs::rename::Rename),
     Console(verbs::console::Console),
     Logs(verbs::logs::Logs),
-    Stop(verbs::stop::Stop),
+    Inspect(verbs::inspect::Inspect),
+    Wait(verbs::wait::Wait),
     Images(verbs::images::Images),
     Pull(verbs::pull::Pull),
     Doctor(verbs::doctor::Doctor),
+    Completions(verbs::completions::Completions),
+    Man(verbs::man::Man),
     #[command(name = verbs::machine_process::NAME, hide = true)]
     MachineProcess(verbs::machine_process::MachineProcess),
 }
@@ -53,12 +65,21 @@ fn main() -> ExitCode {
     let done = match command.verb {
         Verb::Run(run) => run.run(),
         Verb::Ps(ps) => ps.run(),
+        Verb::Start(start) => start.run(),
+        Verb::Stop(stop) => stop.run(),
+        Verb::Restart(restart) => restart.run(),
+        Verb::Kill(kill) => kill.run(),
+        Verb::Rm(rm) => rm.run(),
+        Verb::Rename(rename) => rename.run(),
         Verb::Console(console) => console.run(),
         Verb::Logs(logs) => logs.run(),
-        Verb::Stop(stop) => stop.run(),
+        Verb::Inspect(inspect) => inspect.run(),
+        Verb::Wait(wait) => wait.run(),
         Verb::Images(images) => images.run(),
         Verb::Pull(pull) => pull.run(),
         Verb::Doctor(doctor) => doctor.run(),
+        Verb::Completions(completions) => completions.run(),
+        Verb::Man(man) => man.run(),
         Verb::MachineProcess(process) => Ok(process.run()),
     };
     done.unwrap_or_else(Failure::show)

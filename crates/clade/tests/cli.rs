@@ -192,7 +192,9 @@ fn images_that_cannot_be_had() {
 #[test]
 fn machines_that_are_not_there() {
     let home = Home::new();
-    for verb in ["console", "logs", "stop"] {
+    for verb in [
+        "console", "inspect", "kill", "logs", "restart", "rm", "start", "stop", "wait",
+    ] {
         let texts = ["no machine is called 'ghost'", "clade run"];
         assert_refused(&home, &[verb, "ghost"], &texts);
     }

@@ -21,7 +21,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 fn ps(home: &Home) -> serde_json::Value {
-    serde_json::from_slice(&home.run(&["ps", "--json"]).stdout).expect("JSON")
+    serde_json::from_slice(&home.run(&["ps", "-a", "--json"]).stdout).expect("JSON")
 }
 
 fn pid_of(home: &Home) -> u32 {
@@ -179,7 +179,7 @@ fn translated_code_is_named_for_perf() {
         let names = fs::read_to_string(&map).unwrap_or_default();
         names.lines().any(|line| line.contains(" guest 0x802"))
     });
-    home.run(&["stop", "one"]);
+    home.run(&["kill", "one"]);
     fs::remove_file(map).expect("remove the map");
 }
 
@@ -240,7 +240,7 @@ fn a_detached_machine_runs_on() {
     let machine = ps(&home)[0].clone();
     assert_eq!(
         (&machine["name"], &machine["state"]),
-        (&"web-1".into(), &"detached".into())
+        (&"web-1".into(), &"running".into())
     );
     let id = machine["id"].as_str().expect("id");
     wait_until("the guest is ready", || {
@@ -264,7 +264,12 @@ fn a_detached_machine_runs_on() {
     stdout.read_to_string(&mut rest).expect("read");
     assert_eq!(rest, "xyq!");
     assert_eq!(wait(&mut console).code(), Some(0));
-    assert!(home.machines().is_empty());
+    let machine = ps(&home)[0].clone();
+    assert_eq!(
+        (&machine["state"], &machine["outcome"]),
+        (&"stopped".into(), &"power_off".into())
+    );
+    assert_eq!(home.run(&["logs", "web-1"]).stdout(), "ready xyq!");
 }
 
 #[test]
@@ -281,9 +286,9 @@ fn a_console_that_is_killed_does_not_end_a_detached_machine() {
     console.kill().expect("kill");
     wait(&mut console);
     assert_eq!(ps(&home)[0]["name"], "one");
-    let stopped = home.run(&["stop", "one"]);
-    assert_eq!((stopped.code, stopped.stdout()), (Some(0), "one\n"));
-    assert!(home.machines().is_empty());
+    let killed = home.run(&["kill", "one"]);
+    assert_eq!((killed.code, killed.stdout()), (Some(0), "one\n"));
+    assert_eq!(ps(&home)[0]["outcome"], "stopped");
 }
 
 #[test]
@@ -302,7 +307,7 @@ fn a_machine_goes_with_its_foreground_client() {
             .spawn()
             .expect("clade");
         read_until(child.stdout.as_mut().expect("stdout"), "up");
-        assert_eq!(ps(&home)[0]["state"], "foreground");
+        assert_eq!(ps(&home)[0]["foreground"], true);
         let pid = pid_of(&home);
         signal(child.id(), sent);
         assert_eq!(wait(&mut child).code(), code, "{sent:?}");
@@ -320,14 +325,16 @@ fn stop_ends_a_foreground_machine_and_says_so() {
         .spawn()
         .expect("clade");
     read_until(child.stdout.as_mut().expect("stdout"), "up");
-    assert_eq!(home.run(&["stop", "one"]).code, Some(0));
+    let stop = home.run(&["stop", "one", "--timeout", "1"]);
+    assert_eq!((stop.code, stop.stdout()), (Some(0), "one\n"));
+    assert!(stop.stderr.contains("did not power off"), "{stop:?}");
     let finished = finish(child);
     assert_eq!(finished.code, Some(143), "{finished:?}");
     assert!(finished.stderr.contains("stopped"), "{finished:?}");
 }
 
 #[test]
-fn a_machine_that_crashes_is_noticed_and_cleared_away() {
+fn a_machine_that_crashes_is_noticed_and_can_be_started_again() {
     let home = Home::new();
     let kernel = home.guest(&Guest::new().print("up").spin());
     let mut child = home
@@ -342,8 +349,34 @@ fn a_machine_that_crashes_is_noticed_and_cleared_away() {
         finished.stderr.contains("died unexpectedly (signal: 9"),
         "{finished:?}"
     );
+    assert_eq!(home.run(&["ps", "--json"]).stdout(), "[]\n");
+    assert_eq!(ps(&home)[0]["state"], "lost");
+    let table = home.run(&["ps", "-a"]);
+    assert!(table.stdout().contains("lost (killed)"), "{table:?}");
+    assert!(table.stderr.contains("clade start one"), "{table:?}");
+    assert_eq!(home.run(&["start", "one"]).stdout(), "one\n");
+    assert_eq!(ps(&home)[0]["state"], "running");
+}
+
+#[test]
+fn a_temporary_machine_that_crashes_is_cleared_away() {
+    let home = Home::new();
+    let kernel = home.guest(&Guest::new().print("up").spin());
+    let mut child = home
+        .clade(&["run", "--kernel", &kernel])
+        .spawn()
+        .expect("clade");
+    read_until(child.stdout.as_mut().expect("stdout"), "up");
+    signal(pid_of(&home), Signal::KILL);
+    assert_eq!(finish(child).code, Some(125));
     assert_eq!(ps(&home), serde_json::json!([]));
     assert!(home.machines().is_empty());
+    assert_eq!(
+        fs::read_dir(home.path("run/clade/run"))
+            .expect("sockets")
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -385,15 +418,16 @@ fn a_machine_that_does_not_answer_is_listed_and_can_be_ended() {
     signal(pid, Signal::STOP);
     let machine = ps(&home)[0].clone();
     assert_eq!(
-        (&machine["state"], &machine["pid"]),
-        (&"no answer".into(), &pid.into())
+        (&machine["state"], &machine["answers"], &machine["pid"]),
+        (&"running".into(), &false.into(), &pid.into())
     );
-    let stop = home.run(&["stop", "one"]);
-    assert_eq!(stop.code, Some(125));
-    assert!(
-        stop.stderr.contains(&format!("kill -KILL {pid}")),
-        "{stop:?}"
+    assert!(home.run(&["ps"]).stdout().contains("no answer"));
+    let killed = home.run(&["kill", "one"]);
+    assert_eq!(
+        (killed.code, killed.stdout()),
+        (Some(0), "one\n"),
+        "{killed:?}"
     );
-    signal(pid, Signal::KILL);
-    wait_until("it is gone", || ps(&home) == serde_json::json!([]));
+    assert!(!is_alive(pid));
+    assert_eq!(ps(&home)[0]["state"], "lost");
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::State;
+
 /// Why something could not be done with a machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,21 +34,69 @@ pub enum Error {
         reason: &'static str,
     },
     /// Another machine has that name.
-    #[error(
-        "a machine called '{name}' is running already\n\
-         Choose another name with `--name`, attach to it with `clade console {name}`, or end it \
-         with `clade stop {name}`."
-    )]
+    #[error("there is a machine called '{name}' already, which {state}\n{remedy}")]
     NameTaken {
         /// The name.
         name: String,
+        /// How the other machine is: "is running".
+        state: &'static str,
+        /// What to do.
+        remedy: String,
+    },
+    /// The machine runs.
+    #[error(
+        "machine '{name}' is running already\n\
+         Attach to it with `clade console {name}`, or start it anew with `clade restart {name}`."
+    )]
+    AlreadyRunning {
+        /// The machine.
+        name: String,
+    },
+    /// The machine does not run.
+    #[error("machine '{name}' is not running: it {state}\nStart it with `clade start {name}`.")]
+    NotRunning {
+        /// The machine.
+        name: String,
+        /// How it is: "has stopped".
+        state: &'static str,
+    },
+    /// A process has the machine, so that it cannot be changed.
+    #[error(
+        "machine '{name}' {state}\n\
+         Stop it first with `clade stop {name}`; `clade rm -f {name}` ends and removes it at once."
+    )]
+    Busy {
+        /// The machine.
+        name: String,
+        /// How it is: "is running".
+        state: &'static str,
+    },
+    /// The machine is not of this version of Clade, or damaged.
+    #[error(
+        "machine '{name}' cannot be read: {reason}\n\
+         Another version of Clade may have made it; `clade rm {name}` removes it."
+    )]
+    Unreadable {
+        /// The machine.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The path of a machine's sockets would be too long.
+    #[error(
+        "{} is too long a path for sockets, which may have 107 bytes\n\
+         Set XDG_RUNTIME_DIR to a folder with a shorter path.", folder.display()
+    )]
+    SocketPath {
+        /// The sockets' folder.
+        folder: PathBuf,
     },
     /// No machine is meant.
-    #[error("no machine is called '{text}', nor has an id or name that starts so{}", running(.known))]
+    #[error("no machine is called '{text}', nor has an id or name that starts so{}", list(.known))]
     NotFound {
         /// What was asked for.
         text: String,
-        /// The names of the machines that run.
+        /// The names of the machines that there are.
         known: Vec<String>,
     },
     /// More than one machine is meant.
@@ -97,20 +147,40 @@ pub enum Error {
     },
     /// The machine does not answer.
     #[error(
-        "machine '{name}' does not answer: {reason}\nIf it stays so, end its process{}.",
-        pid.map(|pid| format!(" with `kill -KILL {pid}`")).unwrap_or_default()
+        "machine '{name}' does not answer: {reason}\n\
+         If it stays so, end its process with `clade kill {name}`."
     )]
     NoAnswer {
         /// The machine.
         name: String,
         /// Why not.
         reason: String,
-        /// Its process, if it is known.
-        pid: Option<u32>,
     },
 }
 
 impl Error {
+    /// The name is that of a machine in this state, or in one that cannot be told.
+    pub(crate) fn taken(name: &str, state: Option<&State>) -> Self {
+        let remedy = match state {
+            Some(state) if state.is_live() => format!(
+                "Attach to it with `clade console {name}`, end and remove it with `clade rm -f \
+                 {name}`, or choose another name with `--name`."
+            ),
+            Some(_) => format!(
+                "Start it again with `clade start {name}`, remove it with `clade rm {name}`, or \
+                 choose another name with `--name`."
+            ),
+            None => format!(
+                "Choose another name with `--name`, or see what it is with `clade inspect {name}`."
+            ),
+        };
+        Error::NameTaken {
+            name: name.to_owned(),
+            state: state.map_or("is being made or cannot be read", State::described),
+            remedy,
+        }
+    }
+
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -127,17 +197,19 @@ impl Error {
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nFree some space there, or set XDG_RUNTIME_DIR to a private folder on another disk."
+            "\nFree some space there, or set XDG_DATA_HOME to a folder on another disk."
         }
-        io::ErrorKind::PermissionDenied => "\nSet XDG_RUNTIME_DIR to a folder that you own.",
+        io::ErrorKind::PermissionDenied => {
+            "\nSet XDG_DATA_HOME or XDG_RUNTIME_DIR to a folder that you own."
+        }
         _ => "",
     }
 }
 
-fn running(known: &[String]) -> String {
+fn list(known: &[String]) -> String {
     if known.is_empty() {
-        "\nNo machine is running; `clade run` starts one.".to_owned()
+        "\nThere is no machine; `clade run` makes one.".to_owned()
     } else {
-        format!("\nRunning: {}.", known.join(", "))
+        format!("\nThere are: {}.", known.join(", "))
     }
 }

@@ -1,38 +1,52 @@
 //! The machines of this user on this host.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use clade_store::{Folders, Lock};
-use clade_vmm::console::{LOG_FILE, OLD_LOG_FILE};
-use clade_vmm::control::{Connection, Event, FromMachine, Request, SOCKET_FILE, Status};
 use clade_vmm::folder::LOCK_FILE;
-use clade_vmm::outcome::Outcome;
+use clade_vmm::record::LifeRecord;
 use clade_vmm::spec::{MachineSpec, SPEC_FILE};
 
-use crate::Error;
-
-/// A machine that does not answer within this time is said to hang.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A folder without a lock file is one whose process is about to remove it, unless it is older
-/// than this.
-const LEFT_OVER: Duration = Duration::from_secs(60);
+use crate::choose::choose;
+use crate::names::check_name;
+use crate::state::LockState;
+use crate::{Error, Machine, State};
 
 /// The machines of this user on this host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machines {
+    /// What lasts: a folder for each machine, by its name.
     folder: PathBuf,
+    /// What does not: a folder for each running machine's sockets, by its id.
+    sockets: PathBuf,
 }
 
-/// A machine that runs.
+/// All that there is.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The machines, by name.
+    pub machines: Vec<Machine>,
+    /// Folders of machines that this version of Clade cannot read, by name.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// The folder of a machine that this version of Clade cannot read.
 #[derive(Debug, Clone)]
-pub struct Machine {
-    /// What it is.
-    pub spec: MachineSpec,
-    folder: PathBuf,
+pub struct Unreadable {
+    /// The machine's name.
+    pub name: String,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
+/// What stands in a folder.
+enum Found {
+    Machine(Machine),
+    Unreadable(Unreadable),
+    /// A machine is being made or removed there, or was and is gone.
+    Nothing,
 }
 
 impl Machines {
@@ -41,16 +55,20 @@ impl Machines {
     /// # Errors
     /// When there is no folder that is safe from other users.
     pub fn of_user() -> Result<Self, Error> {
-        Self::in_folder(Folders::of_user()?.runtime()?.join("machines"))
+        let folders = Folders::of_user()?;
+        clade_store::create_folder(folders.data())?;
+        let sockets = folders.runtime()?.join("run");
+        Self::in_folders(folders.data().join("machines"), sockets)
     }
 
-    /// The machines whose folders are in `folder`, which is created if missing.
+    /// The machines in `folder`, with their sockets below `sockets`. Both are created if missing.
     ///
     /// # Errors
-    /// When the folder is not this user's alone.
-    pub fn in_folder(folder: PathBuf) -> Result<Self, Error> {
+    /// When a folder is not this user's alone.
+    pub fn in_folders(folder: PathBuf, sockets: PathBuf) -> Result<Self, Error> {
         clade_store::private_folder(&folder)?;
-        Ok(Self { folder })
+        clade_store::private_folder(&sockets)?;
+        Ok(Self { folder, sockets })
     }
 
     /// Where the machines' folders are.
@@ -58,164 +76,182 @@ impl Machines {
         &self.folder
     }
 
-    /// Keeps others from creating or clearing away folders meanwhile.
+    /// Where the sockets of the machine with this id are while it runs.
+    pub fn sockets(&self, id: &str) -> PathBuf {
+        self.sockets.join(id)
+    }
+
+    /// Keeps others from making, starting and removing machines meanwhile.
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Ok(Lock::acquire(&self.folder.join(".lock"), || ())?)
     }
 
-    /// The machines that run, by name. Clears away what is left of those that are gone.
+    /// All machines, and what else there is. Clears away what is left of those that are gone.
+    ///
+    /// # Errors
+    /// When the folders cannot be read.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        let _lock = self.lock()?;
+        let mut survey = Survey::default();
+        let entries = fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
+        for entry in entries {
+            let folder = entry.map_err(Error::io("list", &self.folder))?.path();
+            if folder.is_dir() {
+                match self.look_into(&folder)? {
+                    Found::Machine(machine) => survey.machines.push(machine),
+                    Found::Unreadable(machine) => survey.unreadable.push(machine),
+                    Found::Nothing => {}
+                }
+            }
+        }
+        survey
+            .machines
+            .sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        survey.unreadable.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(survey)
+    }
+
+    /// All machines, by name.
     ///
     /// # Errors
     /// When the folders cannot be read.
     pub fn list(&self) -> Result<Vec<Machine>, Error> {
-        let _lock = self.lock()?;
-        let mut machines = Vec::new();
-        let entries = fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
-        for entry in entries {
-            let folder = entry.map_err(Error::io("list", &self.folder))?.path();
-            if !folder.is_dir() {
-                continue;
-            }
-            if is_abandoned(&folder) {
-                clear(&folder)?;
-            } else if let Some(spec) = read_spec(&folder) {
-                machines.push(Machine { spec, folder });
-            }
-        }
-        machines.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
-        Ok(machines)
+        Ok(self.survey()?.machines)
     }
 
     /// The machine that has this name or id, or else the only one whose name or id starts so.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Ambiguous`].
+    /// [`Error::NotFound`], [`Error::Ambiguous`], and [`Error::Unreadable`] for one that this
+    /// version of Clade cannot read.
     pub fn find(&self, text: &str) -> Result<Machine, Error> {
-        choose(self.list()?, text)
-    }
-}
-
-impl Machine {
-    /// Connects to the machine's control socket.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn connect(&self) -> Result<Connection, Error> {
-        let path = self.folder.join(SOCKET_FILE);
-        Connection::open(&path).map_err(|error| self.no_answer(error.to_string()))
-    }
-
-    /// Asks the machine how it is.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn status(&self) -> Result<Status, Error> {
-        let answer = self.ask(&Request::Status, |event| match event {
-            Event::Status(status) => Some(status),
-            _ => None,
-        })?;
-        answer.ok_or_else(|| self.no_answer("it is about to end".into()))
-    }
-
-    /// Stops the machine and waits until it is gone. One that ended by itself meanwhile is as
-    /// good.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn stop(&self) -> Result<Outcome, Error> {
-        let outcome = self.ask(&Request::Stop, |event| match event {
-            Event::Ended(outcome) => Some(outcome),
-            _ => None,
-        })?;
-        Ok(outcome.unwrap_or(Outcome::Stopped))
-    }
-
-    /// What the machine printed on its console, as far as it is kept (the last 16 MiB at least).
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub fn console_log(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        for name in [OLD_LOG_FILE, LOG_FILE] {
-            let path = self.folder.join(name);
-            match fs::read(&path) {
-                Ok(part) => bytes.extend(part),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("read the console log", path)(error)),
-            }
+        let survey = self.survey()?;
+        let unreadable = survey.unreadable.iter().find(|one| one.name == text);
+        if let Some(Unreadable { name, reason }) = unreadable.cloned() {
+            return Err(Error::Unreadable { name, reason });
         }
-        Ok(bytes)
+        choose(survey.machines, text)
     }
 
-    /// The machine's process, if it got as far as to say so.
-    pub fn pid(&self) -> Option<u32> {
-        fs::read_to_string(self.folder.join(LOCK_FILE))
-            .ok()?
-            .parse()
-            .ok()
+    /// Whether a new machine may have this name.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::NameTaken`].
+    pub fn check_free(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        let survey = self.survey()?;
+        if let Some(machine) = survey.machines.iter().find(|one| one.spec.name == name) {
+            return Err(Error::taken(name, Some(&machine.state)));
+        }
+        match survey.unreadable.iter().find(|one| one.name == name) {
+            Some(_) => Err(Error::taken(name, None)),
+            None => Ok(()),
+        }
     }
 
-    /// Sends one request and waits for the event that answers it; `None` when the machine went
-    /// away first.
-    fn ask<T>(
-        &self,
-        request: &Request,
-        answer: impl Fn(Event) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let mut connection = match Connection::open(&self.folder.join(SOCKET_FILE)) {
-            // It ended between being found and being asked.
-            Err(_) if !self.folder.exists() => return Ok(None),
-            other => other.map_err(|error| self.no_answer(error.to_string()))?,
+    /// The machine as it is now; `None` if it is gone.
+    pub(crate) fn again(&self, machine: &Machine) -> Result<Option<Machine>, Error> {
+        let _lock = self.lock()?;
+        self.again_locked(machine)
+    }
+
+    /// [`Machines::again`], for those who hold the lock.
+    pub(crate) fn again_locked(&self, machine: &Machine) -> Result<Option<Machine>, Error> {
+        Ok(match self.look_into(&machine.folder)? {
+            Found::Machine(now) if now.spec.id == machine.spec.id => Some(now),
+            _ => None,
+        })
+    }
+
+    /// Takes a machine that nobody has: holds its lock, which is to be passed on to its process or
+    /// dropped. Needs the lock of all machines.
+    pub(crate) fn claim(&self, folder: &Path) -> Result<Option<File>, Error> {
+        let path = folder.join(LOCK_FILE);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {
+                // No process has it yet.
+                lock.set_len(0).map_err(Error::io("write", &path))?;
+                Ok(Some(lock))
+            }
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+        }
+    }
+
+    /// What stands in a folder; clears it away if its machine is gone. Needs the lock of all
+    /// machines.
+    fn look_into(&self, folder: &Path) -> Result<Found, Error> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') {
+            // Half made or half removed.
+            clear(folder)?;
+            return Ok(Found::Nothing);
+        }
+        let lock = LockState::of(folder);
+        let spec = match read_spec(folder) {
+            // The folder's name is the one that counts, should they differ after a crash.
+            Ok(Some(spec)) => MachineSpec {
+                name: name.into_owned(),
+                ..spec
+            },
+            Ok(None) if lock == LockState::Held => return Ok(Found::Nothing),
+            Ok(None) => {
+                clear(folder)?;
+                return Ok(Found::Nothing);
+            }
+            Err(reason) => {
+                let name = name.into_owned();
+                return Ok(Found::Unreadable(Unreadable { name, reason }));
+            }
         };
-        let failed = |error: io::Error| self.no_answer(error.to_string());
-        connection
-            .receiver
-            .set_patience(Some(PATIENCE))
-            .map_err(failed)?;
-        connection.sender.request(request).map_err(failed)?;
-        loop {
-            let frame = connection.receiver.receive();
-            match frame.map_err(|error| self.no_answer(error.to_string()))? {
-                None => return Ok(None),
-                Some(FromMachine::Output(_)) => {}
-                Some(FromMachine::Event(event)) => {
-                    if let Some(answer) = answer(event) {
-                        return Ok(Some(answer));
-                    }
-                }
+        let record = LifeRecord::read(folder).ok().flatten();
+        if lock == LockState::Free {
+            self.clear_sockets(&spec.id, record.as_ref())?;
+            if spec.temporary {
+                clear(folder)?;
+                return Ok(Found::Nothing);
             }
         }
+        Ok(Found::Machine(Machine {
+            state: State::of(folder, lock, record.as_ref()),
+            folder: folder.to_owned(),
+            machines: self.clone(),
+            spec,
+            record,
+        }))
     }
 
-    fn no_answer(&self, reason: String) -> Error {
-        let name = self.spec.name.clone();
-        Error::NoAnswer {
-            name,
-            reason,
-            pid: self.pid(),
+    /// A process that was killed leaves its sockets behind.
+    pub(crate) fn clear_sockets(&self, id: &str, record: Option<&LifeRecord>) -> Result<(), Error> {
+        let recorded = record.map(|record| record.sockets.clone());
+        // Another XDG_RUNTIME_DIR may have been in force; but nothing else is removed.
+        let recorded = recorded.filter(|path| path.file_name() == Some(id.as_ref()));
+        for folder in recorded.into_iter().chain([self.sockets(id)]) {
+            clear(&folder)?;
         }
+        Ok(())
     }
 }
 
-/// Whether the folder's machine is gone: nobody holds the lock. Needs [`Machines::lock`], so that
-/// no folder is seen before its creator has locked it.
-fn is_abandoned(folder: &Path) -> bool {
-    match File::open(folder.join(LOCK_FILE)) {
-        Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
-        Err(error) if error.kind() == ErrorKind::NotFound => is_old(folder),
-        Err(_) => false,
+/// Writes a machine's spec, so that a crash leaves the old or the new one.
+pub(crate) fn write_spec(folder: &Path, spec: &MachineSpec) -> Result<(), Error> {
+    let path = folder.join(SPEC_FILE);
+    let text =
+        serde_json::to_vec_pretty(spec).map_err(|error| Error::io("write", &path)(error.into()))?;
+    if spec.temporary {
+        // It will not be there after a crash.
+        return fs::write(&path, text).map_err(Error::io("write", path));
     }
+    Ok(clade_store::write(&path, &text)?)
 }
 
-fn is_old(folder: &Path) -> bool {
-    let modified = fs::metadata(folder).and_then(|meta| meta.modified());
-    modified.is_ok_and(|time| {
-        SystemTime::now()
-            .duration_since(time)
-            .is_ok_and(|age| age > LEFT_OVER)
-    })
-}
-
+/// Removes a folder with all that is in it; it may be gone already.
 pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -225,118 +261,16 @@ pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// `None` for a machine that is ending and has removed it, or of another version of Clade.
-fn read_spec(folder: &Path) -> Option<MachineSpec> {
-    let text = fs::read(folder.join(SPEC_FILE)).ok()?;
-    serde_json::from_slice(&text).ok()
-}
-
-fn choose(machines: Vec<Machine>, text: &str) -> Result<Machine, Error> {
-    let names = |machines: &[&Machine]| -> Vec<String> {
-        machines
-            .iter()
-            .map(|machine| machine.spec.name.clone())
-            .collect()
-    };
-    let exact = |machine: &&Machine| machine.spec.name == text || machine.spec.id == text;
-    if let Some(machine) = machines.iter().find(exact) {
-        return Ok(machine.clone());
-    }
-    let starts = |machine: &&Machine| {
-        !text.is_empty()
-            && (machine.spec.name.starts_with(text) || machine.spec.id.starts_with(text))
-    };
-    let matches: Vec<&Machine> = machines.iter().filter(starts).collect();
-    match matches.as_slice() {
-        [machine] => Ok((*machine).clone()),
-        [] => {
-            let known = names(&machines.iter().collect::<Vec<_>>());
-            Err(Error::NotFound {
-                text: text.to_owned(),
-                known,
-            })
-        }
-        _ => Err(Error::Ambiguous {
-            text: text.to_owned(),
-            matches: names(&matches),
-        }),
+/// `None` where there is none: the machine is half made or half removed.
+fn read_spec(folder: &Path) -> Result<Option<MachineSpec>, String> {
+    match fs::read(folder.join(SPEC_FILE)) {
+        Ok(text) => serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| format!("{}: {error}", folder.join(SPEC_FILE).display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", folder.join(SPEC_FILE).display())),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use clade_vmm::spec::MachineConfig;
-
-    use super::*;
-
-    pub(crate) fn spec(name: &str, id: &str) -> MachineSpec {
-        MachineSpec {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            image: None,
-            created: 0,
-            config: MachineConfig::default(),
-        }
-    }
-
-    fn machine(name: &str, id: &str) -> Machine {
-        Machine {
-            spec: spec(name, id),
-            folder: PathBuf::new(),
-        }
-    }
-
-    #[test]
-    fn found_by_name_id_and_unique_prefix() {
-        let machines = vec![
-            machine("web", "aaaa00000000"),
-            machine("web-2", "aabb00000000"),
-            machine("db", "cccc00000000"),
-        ];
-        let find = |text| choose(machines.clone(), text).map(|machine| machine.spec.name);
-        for (text, name) in [
-            ("web", "web"),
-            ("web-", "web-2"),
-            ("d", "db"),
-            ("aabb00000000", "web-2"),
-            ("aab", "web-2"),
-            ("ccc", "db"),
-        ] {
-            assert_eq!(find(text).expect(text), name);
-        }
-        assert!(matches!(find("we"), Err(Error::Ambiguous { matches, .. }) if matches.len() == 2));
-        assert!(matches!(find("aa"), Err(Error::Ambiguous { .. })));
-        assert!(matches!(find("x"), Err(Error::NotFound { known, .. }) if known.len() == 3));
-        assert!(matches!(find(""), Err(Error::NotFound { .. })));
-    }
-
-    #[test]
-    fn a_dead_machine_is_cleared_away_and_a_live_one_kept() {
-        let home = tempfile::tempdir().expect("folder");
-        let machines = Machines::in_folder(home.path().join("machines")).expect("machines");
-        let make = |name: &str| {
-            let folder = machines.folder().join(name);
-            fs::create_dir(&folder).expect("folder");
-            let text = serde_json::to_vec(&spec(name, name)).expect("spec");
-            fs::write(folder.join(SPEC_FILE), text).expect("spec");
-            let lock = File::create(folder.join(LOCK_FILE)).expect("lock");
-            lock.lock().expect("lock");
-            lock
-        };
-        let alive = make("alive");
-        drop(make("dead"));
-        fs::create_dir(machines.folder().join("ending")).expect("folder");
-        let names = || -> Vec<String> {
-            let machines = machines.list().expect("list");
-            machines
-                .into_iter()
-                .map(|machine| machine.spec.name)
-                .collect()
-        };
-        assert_eq!(names(), ["alive"]);
-        assert!(!machines.folder().join("dead").exists());
-        assert!(machines.folder().join("ending").exists());
-        drop(alive);
-        assert!(names().is_empty());
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::Error;
 
-/// A name ends up in a socket's path, which may have 107 bytes.
+/// As of a host in a domain (RFC 1123): a name may end up there.
 const LONGEST: usize = 63;
 
 #[rustfmt::skip]

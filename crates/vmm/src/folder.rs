@@ -1,38 +1,38 @@
-//! The folder of a machine.
+//! The folders of a machine: one that lasts, with what it is and has, and one for its sockets, which
+//! does not outlive its process.
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
 
-use crate::console::{LOG_FILE, OLD_LOG_FILE};
-use crate::control::SOCKET_FILE;
 use crate::spec::SPEC_FILE;
 
-/// Name of the file in a machine's folder whose lock (flock) the machine's process holds: a folder
-/// whose lock is free belongs to a machine that is gone. It holds the process's number.
+/// Name of the file in a machine's folder whose lock (flock) the machine's process holds: nobody
+/// else may run the machine, or change what is in its folder. It holds the process's number.
 pub const LOCK_FILE: &str = "lock";
 
 /// Name of the file in a machine's folder that takes what Clade itself has to say.
 pub const MACHINE_LOG_FILE: &str = "machine.log";
 
-/// The folder of this process's machine, open, so that it can be emptied whatever stands at its
-/// path by then.
+/// The folders of this process's machine, the lasting one open.
 #[derive(Debug)]
 pub(crate) struct MachineFolder {
     path: PathBuf,
     handle: OwnedFd,
+    sockets: PathBuf,
 }
 
 impl MachineFolder {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, sockets: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let handle = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Self {
             path: path.to_owned(),
             handle,
+            sockets: sockets.to_owned(),
         })
     }
 
@@ -40,20 +40,41 @@ impl MachineFolder {
         &self.path
     }
 
-    /// Removes the folder with the files that the manager and this process put there. What cannot
-    /// be removed is left to the manager, which finds the lock free.
-    pub(crate) fn remove(self) {
-        for name in [
-            SOCKET_FILE,
-            SPEC_FILE,
-            LOG_FILE,
-            OLD_LOG_FILE,
-            MACHINE_LOG_FILE,
-            LOCK_FILE,
-        ] {
-            // Missing, or the host refuses: see above.
-            let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
-        }
-        let _ = fs::remove_dir(&self.path);
+    pub(crate) fn sockets(&self) -> &Path {
+        &self.sockets
     }
+
+    /// Gives the machine free: from now on another process may run or remove it.
+    pub(crate) fn release(self) {
+        self.remove_sockets();
+        unlock();
+    }
+
+    /// Removes the machine with all that it has. What cannot be removed is left to the manager,
+    /// which finds a folder without a spec, and its lock free.
+    pub(crate) fn remove(self) {
+        // Without its spec there is no machine, whatever becomes of the rest.
+        let _ = rustix::fs::unlinkat(&self.handle, SPEC_FILE, AtFlags::empty());
+        self.remove_sockets();
+        for entry in Dir::read_from(&self.handle).into_iter().flatten().flatten() {
+            if entry.file_name() != c"lock" {
+                let _ = rustix::fs::unlinkat(&self.handle, entry.file_name(), AtFlags::empty());
+            }
+        }
+        // The lock last: until then, nobody takes the folder for one that was left behind.
+        let _ = rustix::fs::unlinkat(&self.handle, LOCK_FILE, AtFlags::empty());
+        let _ = fs::remove_dir(&self.path);
+        unlock();
+    }
+
+    fn remove_sockets(&self) {
+        // If it is gone already, so much the better.
+        let _ = fs::remove_dir_all(&self.sockets);
+    }
+}
+
+/// The lock is on standard input; see [`crate::process`].
+fn unlock() {
+    // If it is no lock, somebody else started this process than the manager.
+    let _ = rustix::fs::flock(rustix::stdio::stdin(), FlockOperation::Unlock);
 }

@@ -11,6 +11,7 @@ pub mod loader;
 pub mod machine;
 pub mod outcome;
 pub mod process;
+pub mod record;
 pub mod spec;
 pub mod stats;
 

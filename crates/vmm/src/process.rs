@@ -1,6 +1,6 @@
 //! The machine's own process: builds the machine, runs it, and lives exactly as long as it does.
 //!
-//! The process that starts it hands it a folder and two open files: on standard input the
+//! The process that starts it hands it two folders and two open files: on standard input the
 //! machine's lock, held for as long as this process lives, and on standard output a socket, its
 //! first control connection ([`ControlServer::serve_owner`]). Standard error is the log of Clade
 //! itself.
@@ -20,12 +20,13 @@ use signal_hook::iterator::Signals;
 
 use crate::backends::Backends;
 use crate::boot_files::BootFiles;
-use crate::console::{ConsoleHub, ConsoleLog};
+use crate::console::{ConsoleHub, ConsoleLog, LogThread};
 use crate::control::{ControlServer, Controls, SOCKET_FILE, StopSwitch, refuse};
 use crate::folder::{LOCK_FILE, MachineFolder};
 use crate::life::run_until_end;
 use crate::machine::{Ended, Machine, MachineError};
 use crate::outcome::{CLADE_FAILED, Outcome};
+use crate::record::Recorder;
 use crate::sandbox::{self, Permissions};
 use crate::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 use crate::stats::MachineStats;
@@ -33,9 +34,9 @@ use crate::stats::MachineStats;
 /// A stopped machine gives its remaining clients this long to take what waits for them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the machine whose folder this is, to its end. The calling process is the machine's from
-/// then on.
-pub fn run(folder: &Path) -> ExitCode {
+/// Runs the machine whose folder this is, to its end, with its sockets in `sockets`. The calling
+/// process is the machine's from then on.
+pub fn run(folder: &Path, sockets: &Path) -> ExitCode {
     // Out of the reach of the terminal that started it: its Ctrl-C, its hang-up. Fails only for a
     // process that leads a group already, which one started by the manager does not.
     let _ = rustix::process::setsid();
@@ -46,12 +47,9 @@ pub fn run(folder: &Path) -> ExitCode {
             return ExitCode::from(CLADE_FAILED);
         }
     };
-    let outcome = match Prepared::new(folder) {
+    let outcome = match Prepared::new(folder, sockets) {
         Ok(prepared) => prepared.run(owner),
         Err(reason) => {
-            if let Ok(folder) = MachineFolder::open(folder) {
-                folder.remove();
-            }
             refuse(owner, reason.clone());
             Outcome::Error(reason)
         }
@@ -70,6 +68,7 @@ fn take_owner() -> io::Result<UnixStream> {
 
 /// A machine that is built, and everything that its process opens.
 struct Prepared {
+    temporary: bool,
     config: MachineConfig,
     backends: Backends,
     hub: Arc<ConsoleHub>,
@@ -78,30 +77,35 @@ struct Prepared {
     machine: Machine,
     signals: Signals,
     folder: MachineFolder,
+    recorder: Recorder,
 }
 
 impl Prepared {
-    fn new(path: &Path) -> Result<Self, String> {
+    fn new(path: &Path, sockets: &Path) -> Result<Self, String> {
         let failed =
             |what: &str, error: io::Error| format!("cannot {what} in {}: {error}", path.display());
         let text =
             fs::read(path.join(SPEC_FILE)).map_err(|error| failed("read the spec", error))?;
-        let spec: MachineSpec = serde_json::from_slice(&text)
+        let mut spec: MachineSpec = serde_json::from_slice(&text)
             .map_err(|error| failed("understand the spec", error.into()))?;
+        spec.config.resolve(path);
         fs::write(path.join(LOCK_FILE), process::id().to_string())
             .map_err(|error| failed("write the pid", error))?;
-        let backends = Backends::open(&spec, path).map_err(|error| error.to_string())?;
-        let config = spec.config;
+        let backends = Backends::open(&spec, sockets).map_err(|error| error.to_string())?;
+        let (temporary, config) = (spec.temporary, spec.config);
         let hub = ConsoleHub::new();
         Ok(Self {
-            log: ConsoleLog::create(path).map_err(|error| failed("make the console log", error))?,
-            listener: UnixListener::bind(path.join(SOCKET_FILE))
+            temporary,
+            log: ConsoleLog::open(path).map_err(|error| failed("make the console log", error))?,
+            listener: UnixListener::bind(sockets.join(SOCKET_FILE))
                 .map_err(|error| failed("make the control socket", error))?,
             signals: Signals::new([SIGTERM, SIGINT, SIGHUP])
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
-            folder: MachineFolder::open(path).map_err(|error| failed("work", error))?,
+            folder: MachineFolder::open(path, sockets).map_err(|error| failed("work", error))?,
             machine: Machine::build(&config, &backends, Arc::clone(&hub) as _)
                 .map_err(|error| error.to_string())?,
+            recorder: Recorder::begin(path, sockets, !temporary)
+                .map_err(|error| failed("record that the machine runs", error))?,
             config,
             backends,
             hub,
@@ -110,6 +114,7 @@ impl Prepared {
 
     fn run(self, owner: UnixStream) -> Outcome {
         let Self {
+            temporary,
             config,
             backends,
             hub,
@@ -118,20 +123,33 @@ impl Prepared {
             machine,
             signals,
             folder,
+            recorder,
         } = self;
         let (_boot_files, config) = BootFiles::hold(&config);
-        for lack in sandbox::enter(&Permissions::of(&config, folder.path())) {
+        for lack in sandbox::enter(&Permissions::of(&config, folder.path(), folder.sockets())) {
             eprintln!("less confined than it could be: {lack}");
         }
         let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
-        let started = start_threads(&hub, &stop, log, listener, signals, owner);
         let mut stats = MachineStats::default();
-        let outcome = match started {
-            Ok(()) => boot_until_end(&config, &backends, &hub, &stop, machine, &mut stats),
+        let outcome = match start_threads(&hub, &stop, log, listener, signals, owner) {
+            Ok(log) => {
+                let outcome = boot_until_end(&config, &backends, &hub, &stop, machine, &mut stats);
+                hub.end_log(log);
+                outcome
+            }
             Err(error) => Outcome::Error(format!("the machine's process cannot start: {error}")),
         };
-        // Before anybody hears of the end: whoever does finds the name free.
-        folder.remove();
+        // Disks are closed before anybody else may open them.
+        drop(backends);
+        // And all this before anybody hears of the end: whoever does finds the machine free.
+        if temporary {
+            folder.remove();
+        } else {
+            if let Err(error) = recorder.end(&outcome) {
+                eprintln!("how the machine ended cannot be recorded: {error}");
+            }
+            folder.release();
+        }
         hub.finish(&outcome, stats);
         hub.wait_drained(PATIENCE);
         outcome
@@ -145,8 +163,8 @@ fn start_threads(
     listener: UnixListener,
     mut signals: Signals,
     owner: UnixStream,
-) -> io::Result<()> {
-    hub.start_log(log)?;
+) -> io::Result<LogThread> {
+    let log = hub.start_log(log)?;
     hub.start_input()?;
     let stop_on_signal = Arc::clone(stop);
     thread::Builder::new()
@@ -154,7 +172,8 @@ fn start_threads(
         .spawn(move || signals.forever().for_each(|_| stop_on_signal.stop()))?;
     let server = ControlServer::new(Arc::clone(hub), Arc::clone(stop));
     server.listen(listener)?;
-    server.serve_owner(owner)
+    server.serve_owner(owner)?;
+    Ok(log)
 }
 
 fn boot_until_end(

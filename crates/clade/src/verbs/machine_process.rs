@@ -7,15 +7,16 @@ use std::process::{Command, ExitCode};
 /// The hidden verb's name.
 pub(crate) const NAME: &str = "machine-process";
 
-/// Becomes the process of a machine; called by `clade run`.
+/// Becomes the process of a machine; called by `clade run` and `clade start`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MachineProcess {
     folder: PathBuf,
+    sockets: PathBuf,
 }
 
 impl MachineProcess {
     pub(crate) fn run(self) -> ExitCode {
-        clade_vmm::process::run(&self.folder)
+        clade_vmm::process::run(&self.folder, &self.sockets)
     }
 }
 

@@ -1,11 +1,20 @@
 //! The verbs, one in each file.
 
+pub(crate) mod completions;
 pub(crate) mod console;
 pub(crate) mod doctor;
 pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod kill;
 pub(crate) mod logs;
 pub(crate) mod machine_process;
+pub(crate) mod man;
 pub(crate) mod ps;
 pub(crate) mod pull;
+pub(crate) mod rename;
+pub(crate) mod restart;
+pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod wait;

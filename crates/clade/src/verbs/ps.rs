@@ -2,15 +2,20 @@
 
 use std::process::ExitCode;
 
-use clade_manager::{Machine, Machines};
+use clade_manager::{Machine, Machines, State, Survey};
+use clade_vmm::control::Status;
+use clade_vmm::record;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::{size, table};
+use crate::{size, state, style, table};
 
-/// List the machines that run.
+/// List the machines that run, or all.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ps {
+    /// Those that do not run, too.
+    #[arg(long, short)]
+    all: bool,
     /// Print JSON, with every detail.
     #[arg(long)]
     json: bool,
@@ -22,36 +27,54 @@ struct Row {
     name: String,
     id: String,
     image: Option<String>,
-    kernel: String,
+    kernel: Option<String>,
     engine: String,
     cpus: u32,
     memory: u64,
+    ports: Vec<String>,
     created: u64,
+    temporary: bool,
     #[serde(flatten)]
-    live: Live,
-}
-
-#[derive(Debug, Serialize)]
-struct Live {
-    state: &'static str,
-    pid: Option<u32>,
+    state: State,
+    /// Whether a running machine says how it is.
+    answers: Option<bool>,
+    foreground: Option<bool>,
+    ready: Option<bool>,
+    /// In seconds.
     uptime: Option<u64>,
 }
 
 impl Ps {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let machines = Machines::of_user()?.list()?;
-        let rows: Vec<Row> = machines.into_iter().map(Row::of).collect();
+        let Survey {
+            machines,
+            unreadable,
+        } = Machines::of_user()?.survey()?;
+        let wanted = machines.into_iter();
+        let wanted = wanted.filter(|machine| self.all || machine.state.is_live());
+        let rows: Vec<Row> = wanted.map(Row::of).collect();
         if self.json {
             table::print_json(&rows)?;
         } else {
-            let lines: Vec<_> = rows.iter().map(Row::cells).collect();
+            let now = record::now();
+            let lines: Vec<_> = rows.iter().map(|row| row.cells(now)).collect();
             table::print(
                 [
-                    "NAME", "ID", "IMAGE", "STATE", "CPUS", "MEMORY", "UPTIME", "PID",
+                    "NAME", "ID", "IMAGE", "STATUS", "CPUS", "MEMORY", "PORTS", "UPTIME",
                 ],
                 &lines,
             )?;
+        }
+        let lost = rows
+            .iter()
+            .filter_map(|row| state::remedy(&row.name, &row.state));
+        lost.for_each(|text| style::talk(&text));
+        for machine in unreadable.iter().filter(|_| self.all) {
+            style::talk(&format!(
+                "'{0}' cannot be read: {1}\n\
+                 Another version of Clade may have made it; `clade rm {0}` removes it.",
+                machine.name, machine.reason
+            ));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -59,84 +82,51 @@ impl Ps {
 
 impl Row {
     fn of(machine: Machine) -> Self {
-        let live = match machine.status() {
-            Ok(status) => Live {
-                state: if status.foreground {
-                    "foreground"
-                } else {
-                    "detached"
-                },
-                pid: Some(status.pid),
-                uptime: Some(status.uptime),
-            },
-            Err(_) => Live {
-                state: "no answer",
-                pid: machine.pid(),
-                uptime: None,
-            },
-        };
+        let running = matches!(machine.state, State::Running { .. });
+        let status = running.then(|| machine.status().ok());
+        let answer = status.clone().flatten();
+        let ask = |what: fn(Status) -> bool| answer.clone().map(what);
         let spec = machine.spec;
         Self {
             name: spec.name,
             id: spec.id,
             image: spec.image,
-            kernel: spec.config.kernel.unwrap_or_default().display().to_string(),
+            kernel: spec.config.kernel.map(|path| path.display().to_string()),
             engine: spec.config.engine.to_string(),
             cpus: spec.config.cpus,
             memory: spec.config.memory,
+            ports: Vec::new(),
             created: spec.created,
-            live,
+            temporary: spec.temporary,
+            state: machine.state,
+            answers: status.map(|answer| answer.is_some()),
+            foreground: ask(|status| status.foreground),
+            ready: ask(|status| status.ready),
+            uptime: answer.map(|status| status.uptime),
         }
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self, now: u64) -> [String; 8] {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let kernel = || {
-            self.kernel
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            let kernel = self.kernel.as_deref().unwrap_or("-");
+            kernel.rsplit('/').next().unwrap_or_default().to_owned()
         };
+        let status = match (self.answers, self.foreground) {
+            (Some(false), _) => "no answer".to_owned(),
+            (_, Some(true)) => "running, attached".to_owned(),
+            _ => state::with_age(&self.state, now),
+        };
+        let ports = (!self.ports.is_empty()).then(|| self.ports.join(", "));
         [
             self.name.clone(),
             self.id.clone(),
             self.image.clone().unwrap_or_else(kernel),
-            self.live.state.to_owned(),
+            status,
             self.cpus.to_string(),
             size::show(self.memory),
-            or_dash(self.live.uptime.map(show_duration)),
-            or_dash(self.live.pid.map(|pid| pid.to_string())),
+            or_dash(ports),
+            or_dash(self.uptime.map(state::duration)),
         ]
-    }
-}
-
-/// `45s`, `12m 3s`, `5h 2m`, `3d 4h`.
-fn show_duration(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_two_units_at_most() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m 0s"),
-            (3599, "59m 59s"),
-            (3600, "1h 0m"),
-            (90061, "1d 1h"),
-        ] {
-            assert_eq!(show_duration(seconds), text);
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clade_images::Request;
-use clade_manager::{Host, Machines, Order, Started, check_name};
+use clade_manager::{Host, Machines, Order, Started};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -62,6 +62,10 @@ pub(crate) struct Run {
     /// Leave the machine running, and print its name.
     #[arg(long, short)]
     detach: bool,
+    /// Remove the machine, with all that it has, when it ends. One without a name and a disk of its
+    /// own, whose console is attached, is removed anyway.
+    #[arg(long)]
+    rm: bool,
     /// When the machine ends, print on standard error what the engine did, as a table or as JSON.
     #[arg(
         long,
@@ -104,7 +108,10 @@ impl Run {
         let (started, connection) =
             Machines::of_user()?.start(order, machine_process::command())?;
         if detach {
-            leave_running(started, connection)
+            let name = started.spec.name.clone();
+            leave_running(started, connection)?;
+            writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
+            Ok(ExitCode::SUCCESS)
         } else {
             attach(started, connection, input, &title, stats)
         }
@@ -116,13 +123,14 @@ impl Run {
             .map_err(|error| Failure::new(format!("cannot read what this host has: {error}")))?;
         host.check(self.cpus, self.memory)?;
         if let Some(name) = &self.name {
-            check_name(name)?;
+            Machines::of_user()?.check_free(name)?;
         }
         Ok(())
     }
 
     /// The machine to make, and what it boots, for people.
     fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
+        let temporary = self.rm || !self.detach && self.name.is_none();
         let base = MachineConfig {
             tier: self.tier,
             cpus: self.cpus,
@@ -137,6 +145,7 @@ impl Run {
             let order = Order {
                 name: self.name,
                 image: None,
+                temporary,
                 config: MachineConfig {
                     kernel: Some(kernel),
                     cmdline,
@@ -153,12 +162,9 @@ impl Run {
             refresh: false,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
-        let mut cmdline = image.cmdline;
         let term = env::var("TERM").ok().filter(|_| interactive);
-        cmdline.push_str(&clade_parameters(
-            interactive || self.detach,
-            term.as_deref(),
-        ));
+        let mut cmdline =
+            session_words(&image.cmdline, interactive || self.detach, term.as_deref());
         if let Some(own) = self.cmdline {
             cmdline = format!("{cmdline} {own}");
         }
@@ -166,6 +172,7 @@ impl Run {
         let order = Order {
             name: self.name,
             image: Some(image.name),
+            temporary,
             config: MachineConfig {
                 kernel: Some(image.kernel),
                 initrd: Some(image.initrd),
@@ -177,18 +184,23 @@ impl Run {
     }
 }
 
-/// What the init of our own images is told on the kernel's command line.
-fn clade_parameters(terminal: bool, term: Option<&str>) -> String {
-    let mut parameters = String::new();
+/// A kernel's command line, with what the init of our own images is to be told of this session, and
+/// without what it was told of the one before.
+pub(crate) fn session_words(cmdline: &str, terminal: bool, term: Option<&str>) -> String {
+    let of_session =
+        |word: &&str| word.starts_with("clade.stdin=") || word.starts_with("clade.term=");
+    let mut words: Vec<&str> = cmdline
+        .split(' ')
+        .filter(|word| !of_session(word))
+        .collect();
     if !terminal {
-        parameters.push_str(" clade.stdin=pipe");
+        words.push("clade.stdin=pipe");
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    if let Some(term) = term.filter(|term| !term.is_empty() && term.bytes().all(plain)) {
-        parameters.push_str(" clade.term=");
-        parameters.push_str(term);
-    }
-    parameters
+    let term = term.filter(|term| !term.is_empty() && term.bytes().all(plain));
+    let term = term.map(|term| format!("clade.term={term}"));
+    words.extend(term.as_deref());
+    words.join(" ")
 }
 
 fn attach(
@@ -224,7 +236,8 @@ fn first_screen(spec: &MachineSpec, title: &str) -> String {
     )
 }
 
-fn leave_running(started: Started, mut connection: Connection) -> Result<ExitCode, Failure> {
+/// Lets a machine that was started run on its own.
+pub(crate) fn leave_running(started: Started, mut connection: Connection) -> Result<(), Failure> {
     let detached = connection.sender.request(&control::Request::Detach).is_ok()
         && matches!(
             connection.receiver.receive(),
@@ -233,8 +246,7 @@ fn leave_running(started: Started, mut connection: Connection) -> Result<ExitCod
     if !detached {
         return Err(Failure::new(started.into_death()));
     }
-    writeln!(io::stdout(), "{}", started.spec.name).map_err(|error| Failure::of_output(&error))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -243,12 +255,21 @@ mod tests {
 
     #[test]
     fn init_is_told_of_pipes_and_terminals() {
-        assert_eq!(clade_parameters(false, None), " clade.stdin=pipe");
         assert_eq!(
-            clade_parameters(true, Some("xterm-256color")),
-            " clade.term=xterm-256color"
+            session_words("quiet", false, None),
+            "quiet clade.stdin=pipe"
         );
-        assert_eq!(clade_parameters(true, Some("x init=/bin/evil")), "");
-        assert_eq!(clade_parameters(true, Some("")), "");
+        let terminal = session_words("quiet", true, Some("xterm-256color"));
+        assert_eq!(terminal, "quiet clade.term=xterm-256color");
+        assert_eq!(
+            session_words("quiet", true, Some("x init=/bin/evil")),
+            "quiet"
+        );
+        assert_eq!(session_words("quiet", true, Some("")), "quiet");
+        // The next session is told of itself alone.
+        assert_eq!(
+            session_words(&terminal, false, None),
+            "quiet clade.stdin=pipe"
+        );
     }
 }

@@ -1,29 +1,56 @@
 //! `clade stop`
 
-use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clade_manager::Machines;
+use clade_manager::{Machine, Machines, Stopped};
 
 use crate::failure::Failure;
+use crate::waiting::Waiting;
+use crate::{several, style};
 
-/// Stop machines at once, as if their power were cut.
+/// Ask machines to power off, and end those that do not.
+///
+/// Presses each machine's power button and waits for its guest to switch off. A guest that does not
+/// within the time-out, or has no driver for the button, is ended as if its power were cut.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stop {
     /// The machines: names, ids, or the beginning of either.
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "MACHINE")]
     machines: Vec<String>,
+    #[command(flatten)]
+    grace: Grace,
+}
+
+/// How long a guest may take to power off.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Grace {
+    /// Seconds that a guest may take to power off; 0 ends it at once.
+    #[arg(long, short = 't', value_name = "SECONDS", default_value_t = 10)]
+    timeout: u32,
+}
+
+impl Grace {
+    /// Stops a machine, and tells of what is not in the nature of things.
+    pub(crate) fn stop(self, machine: &Machine, waiting: &Waiting) -> Result<(), Failure> {
+        let patience = Duration::from_secs(self.timeout.into());
+        let name = &machine.spec.name;
+        let shown = waiting.begin(&format!("stopping {name}"), Some(patience));
+        let stopped = machine.stop(patience);
+        waiting.end(shown);
+        if stopped? == Stopped::ByForce && self.timeout > 0 {
+            style::talk(&format!(
+                "the guest of '{name}' did not power off; it was ended as if its power were cut"
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Stop {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let machines = Machines::of_user()?;
-        for text in &self.machines {
-            let machine = machines.find(text)?;
-            machine.stop()?;
-            writeln!(io::stdout(), "{}", machine.spec.name)
-                .map_err(|error| Failure::of_output(&error))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        let machines = several::find(&Machines::of_user()?, &self.machines)?;
+        let waiting = Waiting::default();
+        several::each(&machines, |machine| self.grace.stop(machine, &waiting))
     }
 }

@@ -78,7 +78,7 @@ impl Home {
 
     /// The names of the folders of machines.
     pub(crate) fn machines(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.path("run/clade/machines")) else {
+        let Ok(entries) = fs::read_dir(self.path("data/clade/machines")) else {
             return Vec::new();
         };
         let names = entries.map(|entry| entry.expect("entry").file_name());
@@ -96,7 +96,7 @@ impl Drop for Home {
     fn drop(&mut self) {
         // A failing test leaves no machine behind.
         for name in self.machines() {
-            let _ = self.clade(&["stop", &name]).output();
+            let _ = self.clade(&["rm", "-f", &name]).output();
         }
     }
 }

@@ -41,6 +41,13 @@ pub struct ConsoleHub {
     incoming: Condvar,
 }
 
+/// The thread that writes the log.
+#[derive(Debug)]
+pub struct LogThread {
+    consumer: u64,
+    thread: thread::JoinHandle<()>,
+}
+
 struct State {
     scrollback: Scrollback,
     panic_watch: PanicWatch,
@@ -107,7 +114,7 @@ impl ConsoleHub {
     ///
     /// # Errors
     /// When the host has no thread left.
-    pub fn start_log(self: &Arc<Self>, mut log: ConsoleLog) -> io::Result<()> {
+    pub fn start_log(self: &Arc<Self>, mut log: ConsoleLog) -> io::Result<LogThread> {
         let consumer = self.join();
         self.attach(consumer);
         let hub = Arc::clone(self);
@@ -124,10 +131,17 @@ impl ConsoleHub {
             }
             hub.leave(consumer);
         };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("console-log".into())
-            .spawn(write)
-            .map(drop)
+            .spawn(write)?;
+        Ok(LogThread { consumer, thread })
+    }
+
+    /// Writes what is left for the log, and ends its thread.
+    pub fn end_log(&self, log: LogThread) {
+        self.close(log.consumer);
+        // It told of its own failure.
+        let _ = log.thread.join();
     }
 
     /// Connects the console device of the machine, which takes the input from now on. Called

@@ -1,7 +1,7 @@
 //! The console's output on disk, bounded.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Size of each of the two log files in bytes.
@@ -27,20 +27,25 @@ pub struct ConsoleLog {
 }
 
 impl ConsoleLog {
-    /// Makes the two files in `folder`.
+    /// Goes on with the two files in `folder`, made if missing.
     ///
     /// # Errors
     /// When the host refuses.
-    pub fn create(folder: &Path) -> io::Result<Self> {
+    pub fn open(folder: &Path) -> io::Result<Self> {
         Self::with_limit(folder, LOG_LIMIT)
     }
 
     fn with_limit(folder: &Path, limit: u64) -> io::Result<Self> {
+        let open = |name| {
+            let mut options = File::options();
+            options.create(true).append(true).open(folder.join(name))
+        };
+        let current = open(LOG_FILE)?;
         Ok(Self {
             folder: folder.to_owned(),
-            current: File::create(folder.join(LOG_FILE))?,
-            old: File::create(folder.join(OLD_LOG_FILE))?,
-            written: 0,
+            written: current.metadata()?.len(),
+            current,
+            old: open(OLD_LOG_FILE)?,
             limit,
         })
     }
@@ -56,7 +61,6 @@ impl ConsoleLog {
 
     fn rotate(&mut self) -> io::Result<()> {
         self.old.set_len(0)?;
-        self.old.rewind()?;
         let path = |name| self.folder.join(name);
         let aside = path("console.log.2");
         fs::rename(path(LOG_FILE), &aside)?;
@@ -78,6 +82,10 @@ mod tests {
         let mut log = ConsoleLog::with_limit(folder.path(), 10).expect("log");
         let mut whole = Vec::new();
         for line in 0..9 {
+            if line == 4 {
+                // The machine starts again.
+                log = ConsoleLog::with_limit(folder.path(), 10).expect("log");
+            }
             let text = format!("<{line}>\n");
             log.append(text.as_bytes()).expect("append");
             whole.extend(text.into_bytes());

@@ -13,5 +13,5 @@ mod scrollback;
 #[cfg(test)]
 mod tests;
 
-pub use hub::{ConsoleHub, INPUT_WINDOW, WindowExceeded};
+pub use hub::{ConsoleHub, INPUT_WINDOW, LogThread, WindowExceeded};
 pub use log::{ConsoleLog, LOG_FILE, OLD_LOG_FILE};

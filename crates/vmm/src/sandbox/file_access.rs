@@ -33,9 +33,11 @@ fn restrict_self(permissions: &Permissions) -> Result<RulesetStatus, RulesetErro
         .create()?;
     // To rename the logs, and to remove everything at the end.
     let own = AccessFs::from_read(VERSION) | AccessFs::RemoveFile | AccessFs::MakeReg;
-    rules = allow(rules, &permissions.folder, own)?;
-    if let Some(parent) = permissions.folder.parent() {
-        rules = allow(rules, parent, AccessFs::RemoveDir.into())?;
+    for folder in [&permissions.folder, &permissions.sockets] {
+        rules = allow(rules, folder, own)?;
+        if let Some(parent) = folder.parent() {
+            rules = allow(rules, parent, AccessFs::RemoveDir.into())?;
+        }
     }
     for file in &permissions.readable {
         rules = allow(rules, file, AccessFs::ReadFile.into())?;

@@ -7,6 +7,8 @@ use crate::spec::MachineConfig;
 pub(crate) struct Permissions {
     /// The machine's own folder, to work in and to remove.
     pub(crate) folder: PathBuf,
+    /// The folder of its sockets, to remove.
+    pub(crate) sockets: PathBuf,
     /// Files that may be opened for reading.
     pub(crate) readable: Vec<PathBuf>,
 }
@@ -14,9 +16,10 @@ pub(crate) struct Permissions {
 impl Permissions {
     /// What a machine of this configuration needs. The files that it boots from stay readable, for
     /// it reads them again when the guest resets it.
-    pub(crate) fn of(config: &MachineConfig, folder: &Path) -> Self {
+    pub(crate) fn of(config: &MachineConfig, folder: &Path, sockets: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            sockets: sockets.to_owned(),
             readable: config.boot_files().map(Path::to_owned).collect(),
         }
     }

@@ -23,6 +23,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fstat,
     libc::SYS_statx,
     libc::SYS_ftruncate,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
     libc::SYS_fcntl,
     libc::SYS_close,
     libc::SYS_ppoll,
@@ -34,6 +36,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_shutdown,
     // Names in the machine's folder, which Landlock sees to.
     libc::SYS_newfstatat,
+    libc::SYS_getdents64,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
     // Memory.

@@ -45,9 +45,13 @@ fn confined() {
     };
     let home = folder.parent().expect("parent").to_owned();
     let kernel = home.join("kernel");
+    let sockets = home.join("run/sockets");
+    fs::create_dir_all(&sockets).expect("folder");
+    fs::write(sockets.join("one"), "").expect("file");
     let log = File::create(folder.join("console.log")).expect("log");
     let lacks = super::enter(&super::Permissions {
         folder: folder.clone(),
+        sockets: sockets.clone(),
         readable: vec![kernel.clone()],
     });
     let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
@@ -60,6 +64,7 @@ fn confined() {
     );
     let checks = move || {
         works(&folder, &kernel, &log);
+        fs::remove_dir_all(&sockets).expect("the sockets are removed");
         is_refused(&home, landlock);
     };
     // A thread that starts later is confined as this one is.

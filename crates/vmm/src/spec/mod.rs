@@ -75,7 +75,10 @@ pub struct MachineSpec {
     pub image: Option<String>,
     /// When the machine was made, in seconds since 1970-01-01 UTC.
     pub created: u64,
-    /// What it is made of.
+    /// Whether the machine is removed, with all that it has, when its life ends.
+    #[serde(default)]
+    pub temporary: bool,
+    /// What it is made of. Relative paths are in the machine's own folder.
     pub config: MachineConfig,
 }
 
@@ -133,6 +136,21 @@ impl Default for MachineConfig {
 }
 
 impl MachineConfig {
+    /// Every host path in it, to be changed.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let boot_files = [&mut self.kernel, &mut self.initrd, &mut self.firmware];
+        let disks = self.disks.iter_mut().map(|disk| &mut disk.path);
+        let folders = self.shares.iter_mut().map(|share| &mut share.folder);
+        boot_files.into_iter().flatten().chain(disks).chain(folders)
+    }
+
+    /// Makes relative paths absolute: they are in `folder`, the machine's own.
+    pub fn resolve(&mut self, folder: &Path) {
+        for path in self.paths_mut() {
+            *path = folder.join(&*path);
+        }
+    }
+
     /// The host files that the machine boots from.
     pub fn boot_files(&self) -> impl Iterator<Item = &Path> {
         [&self.kernel, &self.initrd, &self.firmware]
@@ -152,6 +170,23 @@ mod tests {
             let written = serde_json::to_value(tier).expect("written");
             assert_eq!(written, tier.name());
         }
+    }
+
+    #[test]
+    fn relative_paths_are_in_the_machines_folder() {
+        let mut config = MachineConfig {
+            kernel: Some("kernel".into()),
+            initrd: Some("/elsewhere/initrd".into()),
+            disks: vec![DiskSpec {
+                path: "root.qcow2".into(),
+                ..DiskSpec::default()
+            }],
+            ..MachineConfig::default()
+        };
+        config.resolve(Path::new("/machine"));
+        assert_eq!(config.kernel, Some("/machine/kernel".into()));
+        assert_eq!(config.initrd, Some("/elsewhere/initrd".into()));
+        assert_eq!(config.disks[0].path, Path::new("/machine/root.qcow2"));
     }
 
     #[test]

@@ -1,0 +1,61 @@
+//! `clade inspect`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clade_manager::{Machine, Machines, State};
+use clade_vmm::control::Status;
+use clade_vmm::record::LifeRecord;
+use clade_vmm::spec::MachineSpec;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::{several, table};
+
+/// Print all that is known of machines, as JSON.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    /// The machines: names, ids, or the beginning of either.
+    #[arg(required = true, value_name = "MACHINE")]
+    machines: Vec<String>,
+    /// For those who are used to say so: it prints JSON anyway.
+    #[arg(long, hide = true)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Everything<'a> {
+    #[serde(flatten)]
+    spec: &'a MachineSpec,
+    #[serde(flatten)]
+    state: &'a State,
+    /// What the running machine says itself; none if it does not answer.
+    status: Option<Status>,
+    /// Its latest life.
+    life: Option<&'a LifeRecord>,
+    folder: &'a Path,
+    console_log: PathBuf,
+    control_socket: Option<PathBuf>,
+}
+
+impl Inspect {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let machines = several::find(&Machines::of_user()?, &self.machines)?;
+        let all: Vec<_> = machines.iter().map(everything).collect();
+        table::print_json(&all)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn everything(machine: &Machine) -> Everything<'_> {
+    let sockets = machine.sockets().ok();
+    Everything {
+        spec: &machine.spec,
+        state: &machine.state,
+        status: machine.status().ok(),
+        life: machine.record(),
+        folder: machine.folder(),
+        console_log: machine.folder().join(clade_vmm::console::LOG_FILE),
+        control_socket: sockets.map(|folder| folder.join(clade_vmm::control::SOCKET_FILE)),
+    }
+}

@@ -1,0 +1,150 @@
+//! One machine.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clade_vmm::control::{Connection, Event, FromMachine, Request, SOCKET_FILE, Status, WireError};
+use clade_vmm::record::LifeRecord;
+use clade_vmm::spec::MachineSpec;
+
+use crate::state::lock_pid;
+use crate::{Error, Machines, State};
+
+/// A machine that does not answer within this time is said to hang.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A machine, as it was when it was looked at.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What it is.
+    pub spec: MachineSpec,
+    /// How it is.
+    pub state: State,
+    pub(crate) folder: PathBuf,
+    pub(crate) machines: Machines,
+    pub(crate) record: Option<LifeRecord>,
+}
+
+impl Machine {
+    /// Where all that the machine has is: its spec, its logs, its disks.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What is known of its latest life; `None` if it has never run.
+    pub fn record(&self) -> Option<&LifeRecord> {
+        self.record.as_ref()
+    }
+
+    /// The folder of its sockets, which exists while it runs.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn sockets(&self) -> Result<&Path, Error> {
+        match (&self.state, &self.record) {
+            (State::Running { .. }, Some(record)) => Ok(&record.sockets),
+            _ => Err(self.not_running()),
+        }
+    }
+
+    /// The machine as it is now; `None` if it has been removed.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn refresh(&self) -> Result<Option<Machine>, Error> {
+        self.machines.again(self)
+    }
+
+    /// Connects to the machine's control socket.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], and when it does not answer.
+    pub fn connect(&self) -> Result<Connection, Error> {
+        Connection::open(&self.sockets()?.join(SOCKET_FILE))
+            .map_err(|error| self.no_answer(error.to_string()))
+    }
+
+    /// Asks the machine how it is.
+    ///
+    /// # Errors
+    /// When it does not run, or does not answer.
+    pub fn status(&self) -> Result<Status, Error> {
+        let mut connection = self.connect()?;
+        self.tell(&connection, &Request::Status)?;
+        loop {
+            match self.next_event(&mut connection, PATIENCE)? {
+                Next::Event(Event::Status(status)) => return Ok(status),
+                Next::Event(_) => {}
+                Next::Gone => return Err(self.no_answer("it is about to end".into())),
+                Next::Silence => return Err(self.no_answer("it takes too long".into())),
+            }
+        }
+    }
+
+    /// The machine's process, if it has one that got as far as to say so.
+    pub fn pid(&self) -> Option<u32> {
+        lock_pid(&self.folder).filter(|_| self.state.is_live())
+    }
+
+    pub(crate) fn tell(&self, connection: &Connection, request: &Request) -> Result<(), Error> {
+        let sent = connection.sender.request(request);
+        sent.map_err(|error| self.no_answer(error.to_string()))
+    }
+
+    /// Waits for the machine's next event, but not longer than `patience`.
+    pub(crate) fn next_event(
+        &self,
+        connection: &mut Connection,
+        patience: Duration,
+    ) -> Result<Next, Error> {
+        let receiver = &mut connection.receiver;
+        // Zero would mean for ever.
+        let patience = Some(patience.max(Duration::from_millis(1)));
+        let failed = |error: String| self.no_answer(error);
+        receiver
+            .set_patience(patience)
+            .map_err(|error| failed(error.to_string()))?;
+        loop {
+            return Ok(match receiver.receive() {
+                Ok(Some(FromMachine::Output(_))) => continue,
+                Ok(Some(FromMachine::Event(event))) => Next::Event(event),
+                Ok(None) => Next::Gone,
+                Err(WireError::Io(error)) if is_silence(&error) => Next::Silence,
+                // A process that dies leaves no tidy end.
+                Err(WireError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => {
+                    Next::Gone
+                }
+                Err(error) => return Err(failed(error.to_string())),
+            });
+        }
+    }
+
+    pub(crate) fn no_answer(&self, reason: String) -> Error {
+        Error::NoAnswer {
+            name: self.spec.name.clone(),
+            reason,
+        }
+    }
+
+    pub(crate) fn not_running(&self) -> Error {
+        Error::NotRunning {
+            name: self.spec.name.clone(),
+            state: self.state.described(),
+        }
+    }
+}
+
+/// What a machine says next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Event(Event),
+    /// It closed the connection.
+    Gone,
+    /// Nothing came in time.
+    Silence,
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}

@@ -1,0 +1,180 @@
+//! Ending machines: by their guest's own doing, or by force.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clade_vmm::control::{Connection, Event, Request};
+use clade_vmm::outcome::Outcome;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::machine::{Next, PATIENCE};
+use crate::{Error, Machine, State};
+
+/// A guest that does not hear its power button is asked again after this time: it may be starting.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A guest that has run for so long, in seconds, and does not hear its power button, never will.
+const STARTED: u64 = 60;
+
+/// How often a machine is looked at that cannot be listened to.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How a machine came to stand still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// It did not run.
+    Already,
+    /// Its life ended while it was being asked, as a rule because it was.
+    ByItself(Outcome),
+    /// It was ended, as if its power were cut.
+    ByForce,
+}
+
+impl Machine {
+    /// Asks the guest to power off, as its power button does, and waits for that; after `patience`
+    /// ends the machine as [`Machine::kill`] does.
+    ///
+    /// # Errors
+    /// When it can neither be asked nor ended.
+    pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {
+        let deadline = Instant::now() + patience;
+        let Some(now) = self.settled()?.filter(|now| now.state.is_live()) else {
+            return Ok(Stopped::Already);
+        };
+        let mut connection = match now.connect() {
+            Ok(connection) => connection,
+            Err(_) => return now.kill(),
+        };
+        match now.ask_to_power_off(&mut connection, deadline)? {
+            Some(outcome) => {
+                now.wait_until_free(PATIENCE)?;
+                Ok(Stopped::ByItself(outcome))
+            }
+            None => now.kill(),
+        }
+    }
+
+    /// Ends the machine at once, as if its power were cut.
+    ///
+    /// # Errors
+    /// When its process cannot be ended.
+    pub fn kill(&self) -> Result<Stopped, Error> {
+        let Some(now) = self.settled()?.filter(|now| now.state.is_live()) else {
+            return Ok(Stopped::Already);
+        };
+        if !now.cut_power().unwrap_or(false) {
+            now.kill_process()?;
+        }
+        now.wait_until_free(PATIENCE)?;
+        Ok(Stopped::ByForce)
+    }
+
+    /// Returns how the machine ended; `None` if it did not in time, or its guest has no power
+    /// button's driver.
+    fn ask_to_power_off(
+        &self,
+        connection: &mut Connection,
+        deadline: Instant,
+    ) -> Result<Option<Outcome>, Error> {
+        let mut press_at = Some(Instant::now());
+        let old = self.status().is_ok_and(|status| status.uptime > STARTED);
+        loop {
+            let now = Instant::now();
+            if now >= deadline {
+                return Ok(None);
+            }
+            if press_at.is_some_and(|at| at <= now) {
+                press_at = None;
+                if connection.sender.request(&Request::PowerButton).is_err() {
+                    return Ok(self.ended());
+                }
+            }
+            let until = press_at.map_or(deadline, |at| at.min(deadline));
+            match self.next_event(connection, until.saturating_duration_since(now))? {
+                Next::Event(Event::PowerButton { heard: true }) => press_at = None,
+                Next::Event(Event::PowerButton { heard: false }) if old => return Ok(None),
+                Next::Event(Event::PowerButton { heard: false }) => {
+                    press_at = Some(Instant::now() + AGAIN);
+                }
+                Next::Event(Event::Ended(outcome)) => return Ok(Some(outcome)),
+                Next::Event(_) | Next::Silence => {}
+                Next::Gone => return Ok(self.ended()),
+            }
+        }
+    }
+
+    /// How the machine ended, if it did.
+    fn ended(&self) -> Option<Outcome> {
+        match self.refresh() {
+            Ok(Some(now)) => match now.state {
+                State::Stopped { outcome, .. } => Some(outcome),
+                _ => None,
+            },
+            // A temporary one: it took its story with it.
+            Ok(None) => Some(Outcome::Stopped),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns whether the machine said that it ended.
+    fn cut_power(&self) -> Result<bool, Error> {
+        let mut connection = self.connect()?;
+        self.tell(&connection, &Request::Stop)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.next_event(&mut connection, left)? {
+                Next::Event(Event::Ended(_)) | Next::Gone => return Ok(true),
+                Next::Event(_) if !left.is_zero() => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    /// Kills the machine's process, and no other that may have its number by then.
+    fn kill_process(&self) -> Result<(), Error> {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            return Err(self.no_answer("its process has not begun".into()));
+        };
+        let failed = |error: Errno| self.no_answer(format!("process {pid:?} stays: {error}"));
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        // The process holds the machine's lock for as long as it lives, so it still is the one.
+        if self.refresh()?.is_some_and(|now| now.state == self.state) {
+            match pidfd_send_signal(&process, Signal::KILL) {
+                Err(Errno::SRCH) => {}
+                other => other.map_err(failed)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine once it has started, if it was about to.
+    fn settled(&self) -> Result<Option<Machine>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.refresh()?;
+            let starting = now.as_ref().is_some_and(|now| now.state == State::Starting);
+            if !starting || Instant::now() > deadline {
+                return Ok(now);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until nobody has the machine: an ended one may have its process for a moment more.
+    pub(crate) fn wait_until_free(&self, patience: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + patience;
+        while self.refresh()?.is_some_and(|now| now.state.is_live()) {
+            if Instant::now() > deadline {
+                return Err(self.no_answer("its process does not end".into()));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
