@@ -1,0 +1,4 @@
+mod connections;
+mod guest;
+mod hostile;
+mod services;
