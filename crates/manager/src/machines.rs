@@ -43,7 +43,7 @@ pub struct Unreadable {
 
 /// What stands in a folder.
 enum Found {
-    Machine(Machine),
+    Machine(Box<Machine>),
     Unreadable(Unreadable),
     /// A machine is being made or removed there, or was and is gone.
     Nothing,
@@ -98,7 +98,7 @@ impl Machines {
             let folder = entry.map_err(Error::io("list", &self.folder))?.path();
             if folder.is_dir() {
                 match self.look_into(&folder)? {
-                    Found::Machine(machine) => survey.machines.push(machine),
+                    Found::Machine(machine) => survey.machines.push(*machine),
                     Found::Unreadable(machine) => survey.unreadable.push(machine),
                     Found::Nothing => {}
                 }
@@ -158,7 +158,7 @@ impl Machines {
     /// [`Machines::again`], for those who hold the lock.
     pub(crate) fn again_locked(&self, machine: &Machine) -> Result<Option<Machine>, Error> {
         Ok(match self.look_into(&machine.folder)? {
-            Found::Machine(now) if now.spec.id == machine.spec.id => Some(now),
+            Found::Machine(now) if now.spec.id == machine.spec.id => Some(*now),
             _ => None,
         })
     }
@@ -218,13 +218,13 @@ impl Machines {
                 return Ok(Found::Nothing);
             }
         }
-        Ok(Found::Machine(Machine {
+        Ok(Found::Machine(Box::new(Machine {
             state: State::of(folder, lock, record.as_ref()),
             folder: folder.to_owned(),
             machines: self.clone(),
             spec,
             record,
-        }))
+        })))
     }
 
     /// A process that was killed leaves its sockets behind.

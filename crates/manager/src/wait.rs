@@ -45,7 +45,6 @@ impl Machine {
     /// # Errors
     /// When its folder cannot be read.
     pub fn wait_for(&self, goal: Goal, deadline: Option<Instant>) -> Result<Waited, Error> {
-        let mut may_miss = goal == Goal::Ready;
         loop {
             let Some(now) = self.refresh()? else {
                 return Ok(match goal {
@@ -58,16 +57,11 @@ impl Machine {
             match goal {
                 Goal::Running if running => return Ok(Waited::Reached(now.state)),
                 Goal::Stopped if !now.state.is_live() => return Ok(Waited::Reached(now.state)),
-                Goal::Ready if running => {
-                    may_miss = true;
-                    if now.status().is_ok_and(|status| status.ready) {
-                        return Ok(Waited::Reached(now.state));
-                    }
+                Goal::Ready if running && now.status().is_ok_and(|status| status.ready) => {
+                    return Ok(Waited::Reached(now.state));
                 }
-                Goal::Ready if may_miss && !now.state.is_live() => {
-                    if now.state != State::Created {
-                        return Ok(Waited::Missed(now.state));
-                    }
+                Goal::Ready if !now.state.is_live() && now.state != State::Created => {
+                    return Ok(Waited::Missed(now.state));
                 }
                 _ => {}
             }

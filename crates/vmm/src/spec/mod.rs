@@ -139,9 +139,12 @@ impl MachineConfig {
     /// Every host path in it, to be changed.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let boot_files = [&mut self.kernel, &mut self.initrd, &mut self.firmware];
+        let flash = self.flash.iter_mut();
+        let flash = flash.flat_map(|flash| [&mut flash.code, &mut flash.variables]);
         let disks = self.disks.iter_mut().map(|disk| &mut disk.path);
         let folders = self.shares.iter_mut().map(|share| &mut share.folder);
-        boot_files.into_iter().flatten().chain(disks).chain(folders)
+        let boot_files = boot_files.into_iter().flatten();
+        boot_files.chain(flash).chain(disks).chain(folders)
     }
 
     /// Makes relative paths absolute: they are in `folder`, the machine's own.
