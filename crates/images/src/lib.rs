@@ -18,6 +18,7 @@ mod archive;
 mod control;
 pub mod cpio;
 pub mod deb;
+mod download;
 mod error;
 mod fetch;
 mod firmware;
