@@ -123,6 +123,49 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The text names no OCI image.
+    #[error(
+        "{name:?} is not the name of an image: {reason}; names are like `alpine`, \
+         `docker.io/library/alpine:3.20`, `oci:FOLDER` or `oci-archive:FILE`"
+    )]
+    BadReference {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A registry cannot be reached, or refuses.
+    #[error("cannot fetch the image {name}: {reason}")]
+    Registry {
+        /// The image.
+        name: String,
+        /// What happened, and what to do.
+        reason: String,
+    },
+    /// What came is not what the image's manifest describes.
+    #[error(
+        "a part of the image {name} is damaged or forged: its SHA-256 is {actual}, it should be \
+         {expected}; it was thrown away. Try again, or ask whoever keeps the image"
+    )]
+    BlobChecksum {
+        /// The image.
+        name: String,
+        /// As the image says.
+        expected: Sha256,
+        /// Of what came.
+        actual: Sha256,
+    },
+    /// An image for other machines.
+    #[error(
+        "the image {name} is for {platforms}, and machines run linux/riscv64; look for another \
+         tag, or build the image for linux/riscv64"
+    )]
+    Platform {
+        /// The image.
+        name: String,
+        /// The platforms that it is for.
+        platforms: String,
+    },
     /// There is not enough room for a download.
     #[error(
         "{what} needs {} of disk space in {} and there are only {}; free some space, or point \

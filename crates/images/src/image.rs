@@ -62,6 +62,8 @@ pub struct ImageSummary {
     pub size: u64,
     /// What `uname -r` says in the guest.
     pub kernel_version: String,
+    /// The checksum of an OCI image's manifest; `None` for images of Clade's own.
+    pub digest: Option<Sha256>,
     /// When it was built, in RFC 3339 form.
     pub built: String,
 }
@@ -162,6 +164,7 @@ pub(crate) fn list(setup: &Setup) -> Result<Vec<ImageSummary>, Error> {
             kernel_version: manifest
                 .as_ref()
                 .map_or_else(String::new, |m| m.kernel_version.clone()),
+            digest: None,
             built: manifest
                 .as_ref()
                 .map_or_else(String::new, |m| m.built.to_string()),

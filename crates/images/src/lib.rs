@@ -28,6 +28,7 @@ mod mini;
 mod mirror;
 mod modules;
 pub mod nocloud;
+mod oci;
 mod openpgp;
 mod progress;
 mod release;
@@ -40,6 +41,7 @@ pub use fetch::{Package, Source};
 pub use firmware::{Firmware, FirmwareName};
 pub use image::{Image, ImageSummary, Request};
 pub use mirror::{Mirror, find_mirror};
+pub use oci::{OciImage, OciProcess, OciRequest};
 pub use progress::{Progress, Silent};
 
 use archive::Setup;
@@ -60,7 +62,21 @@ pub fn ensure(request: &Request, progress: &dyn Progress) -> Result<Image, Error
 /// # Errors
 /// This user has no cache folder.
 pub fn list() -> Result<Vec<ImageSummary>, Error> {
-    image::list(&Setup::of_user()?)
+    let setup = Setup::of_user()?;
+    let mut images = image::list(&setup)?;
+    images.extend(oci::list(&setup));
+    Ok(images)
+}
+
+/// Makes an OCI image ready to be mounted: from the cache if it is there, without a network, else
+/// fetched, checked and unpacked. A second process that wants the same image waits for the first and
+/// uses its result.
+///
+/// # Errors
+/// The name is none; the registry cannot be reached or refuses; there is nothing for linux/riscv64;
+/// a part is not what the image says, or damaged; the disk is full or the cache not writable.
+pub fn ensure_oci(request: &OciRequest, progress: &dyn Progress) -> Result<OciImage, Error> {
+    oci::ensure(&Setup::of_user()?, request, progress)
 }
 
 /// Debian packages by their names, fetched into the cache and checked like those of an image. Packages in the cache are used without asking the mirror, unless `source.refresh` is set.

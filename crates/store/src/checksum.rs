@@ -38,6 +38,11 @@ impl Sha256 {
         read().map_err(|source| Error::io("read", path, source))
     }
 
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 hexadecimal digits: enough to tell files of one kind apart in their names.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()

@@ -35,6 +35,11 @@ impl Staged {
         })
     }
 
+    /// The file as it is so far, for those who must do more than write one byte after the other.
+    pub fn file(&self) -> &File {
+        self.file.as_file()
+    }
+
     /// Syncs the file, gives it its name (replacing what had it) and syncs the folder.
     ///
     /// # Errors

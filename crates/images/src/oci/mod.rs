@@ -1,0 +1,16 @@
+//! OCI images: from a registry, a folder or an archive to a file system that a machine can mount.
+
+mod archive;
+mod decompress;
+mod document;
+mod image;
+mod layers;
+mod layout;
+mod name;
+mod registry;
+mod seed;
+mod source;
+
+pub use image::{OciImage, OciProcess, OciRequest};
+
+pub(crate) use image::{ensure, list};

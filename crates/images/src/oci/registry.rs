@@ -1,0 +1,358 @@
+//! Registries (OCI Distribution Specification 1.1), by way of `oci-client`.
+
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use docker_credential::DockerCredential;
+use futures_core::Stream;
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference};
+use tokio::runtime::{self, Runtime};
+
+use super::document::{Descriptor, MAX_DOCUMENT};
+use super::source::Source;
+use crate::download::{Failure, Piece, Remote, download, retry};
+use crate::release::Expected;
+use crate::{Error, Progress};
+
+/// What a manifest may be.
+const ACCEPTED: [&str; 4] = [
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+];
+
+/// A manifest is small: who takes longer sends something else.
+const MANIFEST_TIME: Duration = Duration::from_secs(60);
+
+/// The name under which credentials for Docker's own registry are kept.
+const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
+
+/// One image in a registry.
+pub(crate) struct Registry {
+    client: Client,
+    runtime: Runtime,
+    reference: Reference,
+    auth: RegistryAuth,
+    /// As for [`retry`].
+    pause: Duration,
+}
+
+impl Registry {
+    /// A client for the registry of `reference`. It is spoken to without encryption if it is on
+    /// this host or among `insecure`.
+    pub(crate) fn new(
+        reference: &Reference,
+        insecure: &[String],
+        pause: Duration,
+    ) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::Registry {
+            name: reference.to_string(),
+            reason,
+        };
+        // Somebody else in this process may have chosen a provider already, which is as good.
+        let _ = rustls_rustcrypto::provider().install_default();
+        let registry = reference.resolve_registry().to_owned();
+        let plain = is_loopback(&registry) || insecure.contains(&registry);
+        let config = ClientConfig {
+            protocol: if plain {
+                ClientProtocol::Http
+            } else {
+                ClientProtocol::Https
+            },
+            connect_timeout: Some(Duration::from_secs(15)),
+            read_timeout: Some(Duration::from_secs(30)),
+            user_agent: concat!("clade/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        };
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            client: Client::try_from(config).map_err(|error| wrong(error.to_string()))?,
+            runtime,
+            auth: credentials(&registry),
+            reference: reference.clone(),
+            pause,
+        })
+    }
+
+    fn fetch_manifest(&self, reference: &Reference) -> Result<Vec<u8>, Error> {
+        let name = reference.to_string();
+        let once = |_| {
+            let pull = self
+                .client
+                .pull_manifest_raw(reference, &self.auth, &ACCEPTED);
+            let pulled = self
+                .runtime
+                .block_on(async { tokio::time::timeout(MANIFEST_TIME, pull).await })
+                .map_err(|_| Failure::transient("its manifest does not come to an end"))?;
+            let (json, _) = pulled.map_err(|error| failure(&name, error))?;
+            if json.len() as u64 > MAX_DOCUMENT {
+                let reason = format!("its manifest is larger than {MAX_DOCUMENT} bytes");
+                return Err(Failure::Final(Error::malformed(&name, reason)));
+            }
+            Ok(json.to_vec())
+        };
+        retry(&name, self.pause, once).map_err(|error| of_registry(&name, error))
+    }
+}
+
+impl Source for Registry {
+    fn top(&mut self) -> Result<Vec<u8>, Error> {
+        self.fetch_manifest(&self.reference)
+    }
+
+    fn manifest(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let digest = format!("sha256:{}", descriptor.sha256()?);
+        self.fetch_manifest(&self.reference.clone_with_digest(digest))
+    }
+
+    fn blob(
+        &mut self,
+        descriptor: &Descriptor,
+        label: &str,
+        target: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let sha256 = descriptor.sha256()?;
+        let blob = Blob {
+            registry: self,
+            name: self.reference.to_string(),
+            digest: format!("sha256:{sha256}"),
+            label,
+        };
+        let expected = Expected {
+            size: descriptor.size,
+            sha256,
+        };
+        download(&blob, target, expected, self.pause, progress)
+            .map_err(|error| of_registry(&blob.name, error))
+    }
+}
+
+/// A configuration or layer in a registry.
+struct Blob<'a> {
+    registry: &'a Registry,
+    name: String,
+    digest: String,
+    label: &'a str,
+}
+
+impl Remote for Blob<'_> {
+    fn url(&self) -> &str {
+        &self.name
+    }
+
+    fn label(&self) -> &str {
+        self.label
+    }
+
+    fn open(&self, from: u64) -> Result<Piece<'_>, Failure> {
+        let Registry {
+            client,
+            runtime,
+            reference,
+            auth,
+            ..
+        } = self.registry;
+        let pull = async {
+            let registry = reference.resolve_registry();
+            client.store_auth_if_needed(registry, auth).await;
+            client
+                .pull_blob_stream_partial(reference, self.digest.as_str(), from, None)
+                .await
+        };
+        let (from, stream) = match runtime.block_on(pull) {
+            Ok(BlobResponse::Full(stream)) => (0, stream),
+            Ok(BlobResponse::Partial(stream)) => (from, stream),
+            Err(error) => return Err(failure(&self.name, error)),
+        };
+        Ok(Piece {
+            from,
+            length: stream.content_length,
+            body: Box::new(Body {
+                runtime,
+                stream,
+                piece: Bytes::new(),
+            }),
+        })
+    }
+}
+
+/// What a registry sends, as it comes.
+struct Body<'a> {
+    runtime: &'a Runtime,
+    stream: SizedStream,
+    piece: Bytes,
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            let stream = &mut self.stream;
+            let next = poll_fn(|context| Pin::new(&mut *stream).poll_next(context));
+            match self.runtime.block_on(next) {
+                Some(piece) => self.piece = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// What the user's Docker or Podman knows about the registry.
+fn credentials(registry: &str) -> RegistryAuth {
+    let server = if registry == "index.docker.io" {
+        DOCKER_SERVER
+    } else {
+        registry
+    };
+    let found = docker_credential::get_credential(server)
+        .or_else(|_| docker_credential::get_podman_credential(registry));
+    match found {
+        Ok(DockerCredential::UsernamePassword(user, password)) => {
+            RegistryAuth::Basic(user, password)
+        }
+        // An identity token is good for a kind of login that the client does not know.
+        Ok(DockerCredential::IdentityToken(_)) | Err(_) => RegistryAuth::Anonymous,
+    }
+}
+
+/// Whether a registry (`HOST[:PORT]`) is on this host.
+fn is_loopback(registry: &str) -> bool {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Says it in terms of images; what was fetched was not a file of a mirror.
+fn of_registry(name: &str, error: Error) -> Error {
+    match error {
+        Error::Network { reason, .. } => Error::Registry {
+            name: name.to_owned(),
+            reason: format!("{reason}; check the network and the registry's name"),
+        },
+        Error::Checksum {
+            expected, actual, ..
+        } => Error::BlobChecksum {
+            name: name.to_owned(),
+            expected,
+            actual,
+        },
+        other => other,
+    }
+}
+
+/// What the client's error means, and whether another attempt may help.
+fn failure(name: &str, error: OciDistributionError) -> Failure {
+    let refused = |reason: String| {
+        Failure::Final(Error::Registry {
+            name: name.to_owned(),
+            reason,
+        })
+    };
+    match error {
+        OciDistributionError::RequestError(error) => {
+            Failure::transient(with_causes(&error.without_url()))
+        }
+        OciDistributionError::ServerError { code, .. }
+            if code >= 500 || [408, 425, 429].contains(&code) =>
+        {
+            Failure::transient(format!("the registry answered with HTTP status {code}"))
+        }
+        OciDistributionError::ServerError { code: 404, .. } => refused(NO_SUCH.to_owned()),
+        OciDistributionError::ServerError { code, .. } => {
+            refused(format!("the registry answered with HTTP status {code}"))
+        }
+        OciDistributionError::UnauthorizedError { .. }
+        | OciDistributionError::AuthenticationFailure(_) => refused(UNAUTHORIZED.to_owned()),
+        OciDistributionError::RegistryError { envelope, .. } => {
+            let code = envelope.errors.first().map(|error| &error.code);
+            match code {
+                Some(
+                    OciErrorCode::ManifestUnknown
+                    | OciErrorCode::NameUnknown
+                    | OciErrorCode::NotFound
+                    | OciErrorCode::BlobUnknown,
+                ) => refused(NO_SUCH.to_owned()),
+                Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => {
+                    refused(UNAUTHORIZED.to_owned())
+                }
+                Some(OciErrorCode::Toomanyrequests) => {
+                    Failure::transient("the registry says that there were too many requests")
+                }
+                _ => refused(printable(&envelope.to_string())),
+            }
+        }
+        OciDistributionError::DigestError(error) => Failure::Final(Error::malformed(
+            name,
+            format!("the registry sent something else than what was asked for ({error})"),
+        )),
+        other => refused(printable(&other.to_string())),
+    }
+}
+
+const NO_SUCH: &str = "the registry has no such image, or not all of it; check its name and tag";
+const UNAUTHORIZED: &str = "the registry refuses it to you: there is no such image, or it is not \
+    public. `docker login` or `podman login` keep the credentials that clade uses";
+
+/// Most that is repeated of what a registry says, in characters.
+const MAX_SAYING: usize = 300;
+
+/// What a registry says goes to a terminal: nothing in it may steer that.
+fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(MAX_SAYING).collect()
+}
+
+/// An error, and what it comes from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    printable(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_on_this_host_are_told_from_others() {
+        for (registry, here) in [
+            ("localhost:5000", true),
+            ("localhost", true),
+            ("127.0.0.1:80", true),
+            ("127.1.2.3", true),
+            ("docker.io", false),
+            ("localhost.example:5000", false),
+            ("10.0.0.1:5000", false),
+        ] {
+            assert_eq!(is_loopback(registry), here, "{registry}");
+        }
+    }
+
+    #[test]
+    fn what_a_registry_says_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\x1b[31mb\n"), "a [31mb ");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_SAYING);
+    }
+}
