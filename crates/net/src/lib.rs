@@ -12,12 +12,14 @@
 mod text;
 
 mod config;
+mod network;
 mod output;
 mod packet;
 mod segment;
 pub mod user;
 
 pub use config::{Forward, ForwardError, Host, HostError, MacAddress, MacError, Protocol};
+pub use network::Network;
 pub use packet::{HEADER_LENGTH, MAX_PACKET, Offload};
 pub use segment::{Accepts, lower};
 pub use user::{UserConfig, UserNetwork};

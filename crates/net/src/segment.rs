@@ -13,6 +13,21 @@ pub struct Accepts {
     pub tcp6: bool,
 }
 
+impl Accepts {
+    /// Whether [`lower`] would change a packet.
+    #[must_use]
+    pub fn needs_lowering(self, packet: &[u8]) -> bool {
+        let offload = Offload::read(packet).unwrap_or_default();
+        let whole = match offload.kind & !gso::ECN {
+            gso::NONE => true,
+            gso::TCP4 => self.tcp4,
+            gso::TCP6 => self.tcp6,
+            _ => false,
+        };
+        !whole || offload.checksum.is_some() && !self.checksum
+    }
+}
+
 /// Hands packets that a guest can take to `each`: `packet` itself, or what it comes to with
 /// checksums filled in and cut into segments. A packet that makes no sense comes to none.
 pub fn lower(packet: &mut [u8], accepts: Accepts, mut each: impl FnMut(&[u8])) {

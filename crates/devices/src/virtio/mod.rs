@@ -21,11 +21,13 @@ mod waker;
 
 pub mod console;
 pub mod input;
+pub mod net;
 
 pub use console::VirtioConsole;
 pub use device::{Activation, VirtioDevice};
 pub use input::PowerButton;
 pub use mmio::VirtioMmio;
+pub use net::{NetBackend, NetOffloads, VirtioNet};
 pub use pci::VirtioPci;
 pub use queue::{BadChain, Chain, VirtQueue};
 pub use signals::Signals;

@@ -58,6 +58,16 @@ impl Chain {
         virtio_queue::Writer::new(self.descriptors.memory(), self.descriptors.clone())
             .map_err(|_| BadChain)
     }
+
+    /// How much room there is for the device to write, in bytes.
+    ///
+    /// # Errors
+    /// When a piece lies outside of guest memory.
+    pub fn room(&self) -> Result<usize, BadChain> {
+        virtio_queue::Writer::new(self.descriptors.memory(), self.descriptors.clone())
+            .map(|writer| writer.available_bytes())
+            .map_err(|_| BadChain)
+    }
 }
 
 impl VirtQueue {
@@ -105,6 +115,15 @@ impl VirtQueue {
             Ok(true) => self.signals.queue_used(self.index),
             Ok(false) => {}
             Err(_) => self.signals.needs_reset(),
+        }
+    }
+
+    /// Makes the last `count` buffers that were taken, and not pushed, the next ones to be taken.
+    pub fn put_back(&self, count: usize) {
+        let mut inner = lock(&self.inner);
+        let next = inner.queue.next_avail().wrapping_sub(count as u16);
+        if self.signals.running() && inner.queue.ready() {
+            inner.queue.set_next_avail(next);
         }
     }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
+use rustix::net::{SocketFlags, acceptfrom_with};
+
 use super::addresses::{GATEWAY, is_local};
 use super::poller::{Poller, Token};
 use crate::{Forward, Protocol};
@@ -90,7 +92,9 @@ impl Open {
         let Listener::Tcp(listener) = &self.listener else {
             return None;
         };
-        listener.accept().ok()
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (stream, client) = acceptfrom_with(listener, flags).ok()?;
+        Some((stream.into(), client?.try_into().ok()?))
     }
 }
 

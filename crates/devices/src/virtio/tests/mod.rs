@@ -5,6 +5,7 @@ mod driver;
 mod hostile;
 mod input;
 mod mmio;
+mod net;
 mod pci;
 
 use std::sync::Arc;

@@ -170,7 +170,7 @@ impl Tcp {
         self.engine.poll_ingress_single(now, &mut wire, &mut none);
     }
 
-    /// Connects somebody outside with the guest, which sees `remote`, or another port there.
+    /// Connects somebody outside, whose socket does not block, with the guest, which sees `remote`, or another port there.
     pub(super) fn forward(
         &mut self,
         stream: TcpStream,
@@ -179,7 +179,6 @@ impl Tcp {
         now: Instant,
         poller: &Poller,
     ) -> io::Result<()> {
-        stream.set_nonblocking(true)?;
         while remote.port() == 0 || self.by_key.contains_key(&Key { guest, remote }) {
             remote.set_port(self.next_port);
             self.next_port = self.next_port.checked_add(1).unwrap_or(49152);
