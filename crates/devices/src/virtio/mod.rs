@@ -8,6 +8,7 @@
 //! Section numbers are those of the Virtual I/O Device (VIRTIO) Specification 1.2. Only what is
 //! called "modern" there is offered: no legacy interface.
 
+mod buffer;
 mod device;
 mod mmio;
 mod pci;
@@ -20,11 +21,14 @@ mod transport;
 mod waker;
 
 pub mod console;
+pub mod fs;
 pub mod input;
 pub mod net;
 
+pub use buffer::{GuestBuffer, GuestSlice};
 pub use console::VirtioConsole;
 pub use device::{Activation, VirtioDevice};
+pub use fs::VirtioFs;
 pub use input::PowerButton;
 pub use mmio::VirtioMmio;
 pub use net::{NetBackend, NetOffloads, VirtioNet};

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use clade_engine::GuestRam;
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{DescriptorChain, Error, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{QueueState, Signals};
+use super::{GuestBuffer, QueueState, Signals};
 use crate::sync::lock;
 
 /// A queue of buffers that a driver offers to its device.
@@ -30,6 +31,7 @@ struct Inner {
 /// some for it to write. To be given back with [`VirtQueue::push`].
 pub struct Chain {
     descriptors: DescriptorChain<Arc<GuestRam>>,
+    ram: Arc<GuestRam>,
     generation: u64,
 }
 
@@ -40,6 +42,20 @@ pub struct Chain {
 pub struct BadChain;
 
 impl Chain {
+    /// All of it at once: what is for the device to read, and what is for it to write.
+    ///
+    /// # Errors
+    /// When a piece lies outside of guest memory.
+    pub fn buffers(&self) -> Result<(GuestBuffer, GuestBuffer), BadChain> {
+        let piece = |descriptor: Descriptor| (descriptor.addr(), descriptor.len());
+        let readable = self.descriptors.clone().readable().map(piece);
+        let writable = self.descriptors.clone().writable().map(piece);
+        Ok((
+            GuestBuffer::new(self.ram.clone(), readable)?,
+            GuestBuffer::new(self.ram.clone(), writable)?,
+        ))
+    }
+
     /// Reads what the driver wrote for the device.
     ///
     /// # Errors
@@ -248,6 +264,7 @@ impl Inner {
         }
         Ok(Some(Chain {
             descriptors,
+            ram: ram.clone(),
             generation: self.generation,
         }))
     }

@@ -2,6 +2,7 @@
 
 mod console;
 mod driver;
+mod fs;
 mod hostile;
 mod input;
 mod mmio;
