@@ -12,6 +12,7 @@ mod style;
 mod table;
 mod terminal;
 mod verbs;
+mod volume;
 mod waiting;
 
 use std::process::ExitCode;

@@ -90,7 +90,9 @@ impl Network {
             let Self {
                 lowered, accepts, ..
             } = self;
-            lower(packet, *accepts, |packet| lowered.push_back(packet.to_vec()));
+            lower(packet, *accepts, |packet| {
+                lowered.push_back(packet.to_vec())
+            });
         }
     }
 }

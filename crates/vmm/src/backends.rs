@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::board::{FlashError, FlashFiles};
+use crate::shares::{ShareError, SharedFolder};
 use crate::spec::MachineSpec;
 
 /// Why the host's side of a device cannot be had.
@@ -12,6 +13,9 @@ pub enum BackendError {
     /// The flash.
     #[error(transparent)]
     Flash(#[from] FlashError),
+    /// A shared folder.
+    #[error(transparent)]
+    Share(#[from] ShareError),
 }
 
 /// What a board's devices work with.
@@ -19,6 +23,8 @@ pub enum BackendError {
 pub struct Backends {
     /// The flash, if the board has one.
     pub flash: Option<FlashFiles>,
+    /// The shared folders, in the order of the configuration.
+    pub(crate) shares: Vec<SharedFolder>,
 }
 
 impl Backends {
@@ -34,6 +40,7 @@ impl Backends {
                 .as_ref()
                 .map(FlashFiles::open)
                 .transpose()?,
+            shares: SharedFolder::open_all(&spec.config.shares)?,
         })
     }
 }

@@ -18,3 +18,4 @@ pub mod stats;
 mod boot_files;
 mod life;
 mod sandbox;
+mod shares;

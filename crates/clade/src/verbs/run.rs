@@ -16,6 +16,7 @@ use crate::progress::Shown;
 use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
+use crate::volume::{self, Volume};
 use crate::{session, size, style};
 
 /// The image that runs when none is named.
@@ -53,6 +54,12 @@ pub(crate) struct Run {
     /// Number of virtual CPUs.
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
+    /// Share folder SRC of this host as DST in the guest; with `:ro`, the guest may only read.
+    ///
+    /// An image finds it there. A kernel of your own mounts it by itself, as file system type
+    /// `virtiofs`: the first folder is `share0`, the next `share1`, and so on.
+    #[arg(long, short, value_name = "SRC:DST[:ro]", value_parser = volume::parse)]
+    volume: Vec<Volume>,
     /// What executes the guest's instructions; `auto` is the fastest that this host can do.
     #[arg(long, default_value = Tier::Auto.name(), value_parser = tier_parser())]
     tier: Tier,
@@ -137,6 +144,7 @@ impl Run {
             memory: self.memory,
             initrd: self.initrd,
             firmware: self.firmware,
+            shares: volume::shares(&self.volume),
             ..MachineConfig::default()
         };
         if let Some(kernel) = self.kernel {
@@ -165,6 +173,7 @@ impl Run {
         let term = env::var("TERM").ok().filter(|_| interactive);
         let mut cmdline =
             session_words(&image.cmdline, interactive || self.detach, term.as_deref());
+        cmdline.push_str(&volume::for_our_init(&self.volume));
         if let Some(own) = self.cmdline {
             cmdline = format!("{cmdline} {own}");
         }

@@ -44,7 +44,6 @@ use crate::output::{Output, ethertype};
 use crate::packet::{ETHERNET, HEADER_LENGTH};
 use crate::{Forward, Host, MacAddress};
 
-
 /// What makes a user-mode network.
 #[derive(Debug, Clone)]
 pub struct UserConfig {

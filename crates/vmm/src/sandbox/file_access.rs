@@ -42,7 +42,29 @@ fn restrict_self(permissions: &Permissions) -> Result<RulesetStatus, RulesetErro
     for file in &permissions.readable {
         rules = allow(rules, file, AccessFs::ReadFile.into())?;
     }
+    for folder in &permissions.read_folders {
+        rules = allow(rules, folder, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
+    for folder in &permissions.write_folders {
+        rules = allow(rules, folder, changing())?;
+    }
     Ok(rules.restrict_self()?.ruleset)
+}
+
+/// Whatever can be done to a folder's contents, but for running them and making devices.
+fn changing() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::MakeSym
+        | AccessFs::MakeFifo
+        | AccessFs::MakeSock
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer
 }
 
 /// What cannot be opened, and what is no file (a pipe has been read by now), needs no rule.

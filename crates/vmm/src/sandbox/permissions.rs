@@ -11,16 +11,27 @@ pub(crate) struct Permissions {
     pub(crate) sockets: PathBuf,
     /// Files that may be opened for reading.
     pub(crate) readable: Vec<PathBuf>,
+    /// Folders whose contents the guest may read.
+    pub(crate) read_folders: Vec<PathBuf>,
+    /// Folders whose contents the guest may change as it likes.
+    pub(crate) write_folders: Vec<PathBuf>,
 }
 
 impl Permissions {
     /// What a machine of this configuration needs. The files that it boots from stay readable, for
     /// it reads them again when the guest resets it.
     pub(crate) fn of(config: &MachineConfig, folder: &Path, sockets: &Path) -> Self {
+        let shares = |read_only: bool| {
+            let shares = config.shares.iter();
+            let shares = shares.filter(move |share| share.read_only == read_only);
+            shares.map(|share| share.folder.clone()).collect()
+        };
         Self {
             folder: folder.to_owned(),
             sockets: sockets.to_owned(),
             readable: config.boot_files().map(Path::to_owned).collect(),
+            read_folders: shares(true),
+            write_folders: shares(false),
         }
     }
 }

@@ -82,13 +82,43 @@ const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[libc::SYS_renameat];
 
+/// To read a shared folder: what is read there, and what is known of it.
+const READING_FOLDERS: &[c_long] = &[
+    libc::SYS_preadv,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_fstatfs,
+    libc::SYS_getxattr,
+    libc::SYS_listxattr,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+];
+
+/// To change a shared folder. Where, Landlock sees to.
+const CHANGING_FOLDERS: &[c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_pwritev2,
+    libc::SYS_fallocate,
+    libc::SYS_copy_file_range,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_setxattr,
+    libc::SYS_removexattr,
+    libc::SYS_syncfs,
+];
+
 /// Confines every thread of this process.
 pub(super) fn restrict(permissions: &Permissions) -> Result<(), String> {
     let program = program(permissions).map_err(|error| error.to_string())?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
 }
 
-fn program(_permissions: &Permissions) -> Result<BpfProgram, seccompiler::BackendError> {
+fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
         .iter()
         .chain(ALLOWED_HERE)
@@ -96,6 +126,13 @@ fn program(_permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backen
         .collect();
     let writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
     rules.insert(libc::SYS_openat, vec![bits_clear(2, writing)?]);
+    let changing = !permissions.write_folders.is_empty();
+    if changing {
+        rules.extend(CHANGING_FOLDERS.iter().map(|call| (*call, Vec::new())));
+    }
+    if changing || !permissions.read_folders.is_empty() {
+        rules.extend(READING_FOLDERS.iter().map(|call| (*call, Vec::new())));
+    }
     // No new code: the translator's memory is mapped before, twice, and kept over resets.
     rules.insert(libc::SYS_mmap, vec![bits_clear(2, PROT_EXEC)?]);
     rules.insert(libc::SYS_mprotect, vec![bits_clear(2, PROT_EXEC)?]);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use disk::{DiskFormat, DiskSpec};
 pub use flash::FlashSpec;
 pub use network::NetworkSpec;
-pub use share::ShareSpec;
+pub use share::{SHARES_MAX, ShareSpec};
 
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.
 pub const SPEC_FILE: &str = "spec.json";

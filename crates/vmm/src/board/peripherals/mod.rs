@@ -2,6 +2,7 @@
 
 mod console;
 mod power_button;
+mod share;
 
 use std::sync::Arc;
 
@@ -19,12 +20,16 @@ use crate::spec::MachineConfig;
 
 /// The PCI slots; the host bridge has slot 0.
 mod slot {
+    use std::ops::Range;
+
     pub(super) const CONSOLE: u8 = 1;
     pub(super) const POWER_BUTTON: u8 = 6;
+    pub(super) const SHARES: Range<u8> = 24..32;
+
+    const _: () = assert!(SHARES.end as usize - SHARES.start as usize == crate::spec::SHARES_MAX);
 }
 
 /// What the devices are made from.
-#[expect(dead_code, reason = "for the devices that come next")]
 pub(super) struct Parts<'a> {
     pub(super) config: &'a MachineConfig,
     pub(super) backends: &'a Backends,
@@ -55,6 +60,7 @@ pub(super) fn plug(
     };
     console::plug(&mut plugging)?;
     power_button::plug(&mut plugging)?;
+    share::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
     Ok(plugging.tasks)
 }

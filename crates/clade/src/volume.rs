@@ -1,0 +1,146 @@
+//! `--volume`: a folder of the host in the guest.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clade_vmm::spec::ShareSpec;
+
+/// A folder of the host, and where the guest has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    folder: PathBuf,
+    /// An absolute path in the guest.
+    target: String,
+    read_only: bool,
+}
+
+/// Understands `SRC:DST[:ro]` as Docker does.
+pub(crate) fn parse(text: &str) -> Result<Volume, String> {
+    let (paths, read_only) = match text.rsplit_once(':') {
+        Some((paths, "ro")) => (paths, true),
+        Some((paths, "rw")) => (paths, false),
+        _ => (text, false),
+    };
+    let Some((folder, target)) = paths
+        .rsplit_once(':')
+        .filter(|(folder, _)| !folder.is_empty())
+    else {
+        return Err("it is written SRC:DST or SRC:DST:ro".to_owned());
+    };
+    if !target.starts_with('/') || target.split('/').any(|part| part == "..") {
+        return Err(format!("{target:?} is no absolute path in the guest"));
+    }
+    if target.chars().all(|c| c == '/') {
+        return Err("a folder cannot be in the place of the guest's root".to_owned());
+    }
+    let volume = Volume {
+        folder: folder.into(),
+        target: target.to_owned(),
+        read_only,
+    };
+    match std::fs::metadata(&volume.folder) {
+        Ok(found) if found.is_dir() => Ok(volume),
+        Ok(_) => Err(format!("{folder} is no folder; only folders can be shared")),
+        Err(error) => Err(format!("{folder}: {error}; make the folder first")),
+    }
+}
+
+/// What the machine is given.
+pub(crate) fn shares(volumes: &[Volume]) -> Vec<ShareSpec> {
+    let share = |(tag, volume): (String, &Volume)| ShareSpec {
+        folder: volume.folder.clone(),
+        tag,
+        read_only: volume.read_only,
+    };
+    tags().zip(volumes).map(share).collect()
+}
+
+/// What the init of our own images is told on the kernel's command line, to mount them.
+pub(crate) fn for_our_init(volumes: &[Volume]) -> String {
+    parameters(volumes, |tag, target, read_only| {
+        let options = if read_only { ":ro" } else { "" };
+        format!(" clade.mount={tag}:{}{options}", escape(target, "%"))
+    })
+}
+
+/// What systemd (254 and later) is told on the kernel's command line, to mount them.
+#[expect(dead_code, reason = "for images with systemd")]
+pub(crate) fn for_systemd(volumes: &[Volume]) -> String {
+    parameters(volumes, |tag, target, read_only| {
+        let options = if read_only { ":ro" } else { "" };
+        let target = escape(target, "\\x");
+        format!(" systemd.mount-extra={tag}:{target}:virtiofs{options}")
+    })
+}
+
+fn parameters(volumes: &[Volume], one: impl Fn(String, &str, bool) -> String) -> String {
+    let all = tags().zip(volumes);
+    all.map(|(tag, volume)| one(tag, &volume.target, volume.read_only))
+        .collect()
+}
+
+/// The names by which guests mount the first folder, the second, and so on.
+fn tags() -> impl Iterator<Item = String> {
+    (0..).map(|number: u32| format!("share{number}"))
+}
+
+/// A path without a character that means anything to anybody: such are two hexadecimal digits
+/// behind `mark`.
+fn escape(path: &str, mark: &str) -> String {
+    let mut escaped = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            escaped.push(byte.into());
+        } else {
+            let _ = write!(escaped, "{mark}{byte:02x}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(text: &str) -> Volume {
+        parse(text).expect("a volume")
+    }
+
+    #[test]
+    fn volumes_are_written_as_for_docker() {
+        let plain = volume("/tmp:/data");
+        assert_eq!((&*plain.target, plain.read_only), ("/data", false));
+        assert_eq!(volume("/tmp:/data:rw"), plain);
+        let read_only = volume(".:/a b:ro");
+        assert_eq!(read_only.folder, PathBuf::from("."));
+        assert_eq!((&*read_only.target, read_only.read_only), ("/a b", true));
+    }
+
+    #[test]
+    fn what_cannot_be_shared_is_refused() {
+        for text in [
+            "/tmp",
+            ":/data",
+            "/tmp:data",
+            "/tmp:/",
+            "/tmp:/a/../b",
+            "/nowhere/at/all:/data",
+            "/proc/version:/data",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_guest_is_told_of_any_path() {
+        let volumes = [volume("/tmp:/a b:ro"), volume("/tmp:/ü%:\\:rw")];
+        assert_eq!(
+            for_our_init(&volumes),
+            " clade.mount=share0:/a%20b:ro clade.mount=share1:/%c3%bc%25%3a%5c"
+        );
+        assert_eq!(escape("/a b", "\\x"), "/a\\x20b");
+        let shares = shares(&volumes);
+        assert_eq!(shares[1].tag, "share1");
+        assert!(shares[0].read_only && !shares[1].read_only);
+    }
+}
