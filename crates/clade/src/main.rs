@@ -1,6 +1,7 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
 mod failure;
+mod network_options;
 mod progress;
 mod session;
 mod several;

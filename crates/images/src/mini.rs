@@ -12,6 +12,8 @@ use crate::{Error, Progress, cpio};
 
 /// The script that runs as PID 1.
 const INIT: &str = include_str!("../guest/init");
+/// What configures its network.
+const UDHCPC: &str = include_str!("../guest/udhcpc");
 /// What its shells read first.
 const SHELL: &str = include_str!("../guest/shell");
 
@@ -47,7 +49,7 @@ const RECIPE: &str = "1";
 
 /// What `mini` is built from, besides packages; another recipe means another image.
 pub(crate) fn recipe() -> Sha256 {
-    Sha256::of(format!("{RECIPE}\n{}\n{INIT}\n{SHELL}", MODULES.join(" ")).as_bytes())
+    Sha256::of(format!("{RECIPE}\n{}\n{INIT}\n{SHELL}\n{UDHCPC}", MODULES.join(" ")).as_bytes())
 }
 
 /// A kernel and an initramfs in memory.
@@ -160,6 +162,7 @@ impl Parts {
             initrd.file("bin/busybox", 0o755, &busybox)?;
             initrd.link("bin/sh", "busybox")?;
             initrd.file("etc/shell", 0o644, SHELL.as_bytes())?;
+            initrd.file("etc/udhcpc", 0o755, UDHCPC.as_bytes())?;
             initrd.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
             initrd.file("etc/group", 0o644, b"root:x:0:\n")?;
             initrd.file(

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::board::{FlashError, FlashFiles};
+use crate::network::{NetworkError, NetworkLink};
 use crate::shares::{ShareError, SharedFolder};
 use crate::spec::MachineSpec;
 
@@ -16,6 +17,9 @@ pub enum BackendError {
     /// A shared folder.
     #[error(transparent)]
     Share(#[from] ShareError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// What a board's devices work with.
@@ -25,6 +29,8 @@ pub struct Backends {
     pub flash: Option<FlashFiles>,
     /// The shared folders, in the order of the configuration.
     pub(crate) shares: Vec<SharedFolder>,
+    /// What the network card is connected to, if there is one.
+    pub network: Option<NetworkLink>,
 }
 
 impl Backends {
@@ -32,7 +38,7 @@ impl Backends {
     ///
     /// # Errors
     /// When something is not there, not allowed, or in use.
-    pub fn open(spec: &MachineSpec, _folder: &Path) -> Result<Self, BackendError> {
+    pub fn open(spec: &MachineSpec, folder: &Path) -> Result<Self, BackendError> {
         Ok(Self {
             flash: spec
                 .config
@@ -41,6 +47,7 @@ impl Backends {
                 .map(FlashFiles::open)
                 .transpose()?,
             shares: SharedFolder::open_all(&spec.config.shares)?,
+            network: NetworkLink::open(spec, folder)?,
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod folder;
 pub mod io_thread;
 pub mod loader;
 pub mod machine;
+pub mod network;
 pub mod outcome;
 pub mod process;
 pub mod record;

@@ -12,6 +12,7 @@ use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
+use crate::network_options::NetworkOptions;
 use crate::progress::Shown;
 use crate::stats::StatsFormat;
 use crate::stdin::Input;
@@ -84,6 +85,8 @@ pub(crate) struct Run {
         conflicts_with = "detach"
     )]
     stats: Option<StatsFormat>,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// The Debian mirror to fetch the image from.
     #[arg(long, value_name = "URL", conflicts_with = "kernel")]
     mirror: Option<String>,
@@ -145,6 +148,7 @@ impl Run {
             initrd: self.initrd,
             firmware: self.firmware,
             shares: volume::shares(&self.volume),
+            network: self.network.spec()?,
             ..MachineConfig::default()
         };
         if let Some(kernel) = self.kernel {

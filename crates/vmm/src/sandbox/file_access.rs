@@ -28,7 +28,7 @@ pub(super) fn restrict(permissions: &Permissions) -> Result<(), String> {
 fn restrict_self(permissions: &Permissions) -> Result<RulesetStatus, RulesetError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))?
-        .handle_access(AccessNet::from_all(VERSION))?
+        .handle_access(restricted_network(permissions))?
         .scope(Scope::from_all(VERSION))?
         .create()?;
     // To rename the logs, and to remove everything at the end.
@@ -65,6 +65,15 @@ fn changing() -> BitFlags<AccessFs> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer
+}
+
+/// Forwarded ports are open by now: nobody binds one any more.
+fn restricted_network(permissions: &Permissions) -> BitFlags<AccessNet> {
+    let mut restricted = AccessNet::from_all(VERSION);
+    if permissions.network {
+        restricted.remove(AccessNet::ConnectTcp);
+    }
+    restricted
 }
 
 /// What cannot be opened, and what is no file (a pipe has been read by now), needs no rule.

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 
-use libc::{EPERM, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, PR_SET_NAME, PR_SET_VMA, PROT_EXEC, c_long};
+use libc::{
+    AF_INET, AF_INET6, EPERM, O_CREAT, O_RDWR, O_TRUNC, O_WRONLY, PR_SET_NAME, PR_SET_VMA,
+    PROT_EXEC, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, c_long,
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -144,6 +147,9 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
     // A process that aborts signals itself, and nobody else.
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);
+    if permissions.network {
+        rules.extend(network_rules()?);
+    }
     SeccompFilter::new(
         rules,
         // Refused, not killed: the machine goes on if a library tries something it can do without.
@@ -152,6 +158,36 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
         TargetArch::try_from(ARCH)?,
     )?
     .try_into()
+}
+
+/// To connect, and to exchange datagrams, over IP; and to wait for many sockets at once.
+fn network_rules() -> Result<Vec<(c_long, Vec<SeccompRule>)>, seccompiler::BackendError> {
+    let mut sockets = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        for kind in [SOCK_STREAM, SOCK_DGRAM] {
+            sockets.push(SeccompRule::new(vec![
+                is(0, family, !0)?,
+                is(1, kind, !(SOCK_NONBLOCK | SOCK_CLOEXEC))?,
+            ])?);
+        }
+    }
+    let mut rules = vec![(libc::SYS_socket, sockets)];
+    rules.extend(
+        [
+            libc::SYS_connect,
+            libc::SYS_setsockopt,
+            libc::SYS_getsockopt,
+            libc::SYS_getsockname,
+            libc::SYS_getpeername,
+            libc::SYS_epoll_ctl,
+            libc::SYS_epoll_pwait,
+            libc::SYS_epoll_pwait2,
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_epoll_wait,
+        ]
+        .map(|call| (call, Vec::new())),
+    );
+    Ok(rules)
 }
 
 fn bits_clear(argument: u8, bits: i32) -> Result<SeccompRule, seccompiler::BackendError> {
@@ -175,4 +211,14 @@ fn condition(
     SeccompRule::new(vec![SeccompCondition::new(
         argument, length, operator, value,
     )?])
+}
+
+/// That those bits of an argument that `mask` has are as in `value`.
+fn is(argument: u8, value: i32, mask: i32) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(u64::from(mask as u32)),
+        u64::from(value.unsigned_abs()),
+    )
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use disk::{DiskFormat, DiskSpec};
 pub use flash::FlashSpec;
-pub use network::NetworkSpec;
+pub use network::{NetworkSpec, OutsideSpec};
 pub use share::{SHARES_MAX, ShareSpec};
 
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.

@@ -1,6 +1,7 @@
 //! What is plugged into the board's PCI bus: one file for each kind of device.
 
 mod console;
+mod network;
 mod power_button;
 mod share;
 
@@ -23,6 +24,7 @@ mod slot {
     use std::ops::Range;
 
     pub(super) const CONSOLE: u8 = 1;
+    pub(super) const NETWORK: u8 = 5;
     pub(super) const POWER_BUTTON: u8 = 6;
     pub(super) const SHARES: Range<u8> = 24..32;
 
@@ -59,6 +61,7 @@ pub(super) fn plug(
         tasks: Vec::new(),
     };
     console::plug(&mut plugging)?;
+    network::plug(&mut plugging)?;
     power_button::plug(&mut plugging)?;
     share::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;

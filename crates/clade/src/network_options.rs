@@ -1,0 +1,48 @@
+//! What `--network` and its kin say.
+
+use clade_net::{Forward, Host};
+use clade_vmm::spec::{NetworkSpec, OutsideSpec};
+
+use crate::failure::Failure;
+
+/// The network of a machine that is made.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NetworkOptions {
+    /// What the machine's network card is connected to: `user`, a network of its own with the
+    /// world behind it, by way of this user's sockets; or `none`.
+    #[arg(long, value_name = "NETWORK", default_value = "user")]
+    network: String,
+    /// Let a port of the host lead to one of the guest: [ADDRESS:]HOST:GUEST[/udp]. Open on
+    /// 127.0.0.1 if no ADDRESS is given, 0.0.0.0 is all; HOST 0 is any port that is free.
+    #[arg(long, short, value_name = "PORTS")]
+    publish: Vec<Forward>,
+    /// Let the guest reach this host and no others but those so named: an address, a network
+    /// (10.0.0.0/8), or a name with all below it. 10.0.2.2 is the host itself.
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<Host>,
+    /// Keep the guest from reaching this host. A name that is denied does not exist for the guest;
+    /// its address, if the guest knows it, has to be denied by itself.
+    #[arg(long, value_name = "HOST")]
+    deny_host: Vec<Host>,
+}
+
+impl NetworkOptions {
+    pub(crate) fn spec(self) -> Result<NetworkSpec, Failure> {
+        let outside = OutsideSpec {
+            forwards: self.publish,
+            allow: self.allow_host,
+            deny: self.deny_host,
+        };
+        match self.network.as_str() {
+            "user" => Ok(NetworkSpec::User(outside)),
+            "none" if outside == OutsideSpec::default() => Ok(NetworkSpec::None),
+            "none" => Err(Failure::new(
+                "a machine with `--network none` has no ports and reaches no hosts; \
+                 leave out --publish, --allow-host and --deny-host",
+            )),
+            other => Err(Failure::new(format!(
+                "there is no network `{other}`: `user` or `none` is wanted"
+            ))),
+        }
+    }
+}

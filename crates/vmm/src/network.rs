@@ -1,0 +1,178 @@
+//! The host's side of a machine's network card.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clade_devices::virtio::{NetBackend, NetOffloads, VirtioNet};
+use clade_net::user::addresses::GUEST;
+use clade_net::{Accepts, Forward, MacAddress, Network, UserConfig, UserNetwork};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::io_thread::IoWorker;
+use crate::spec::{MachineSpec, NetworkSpec, OutsideSpec};
+
+/// Name of the file in a machine's folder that lists the ports that lead to it, as JSON.
+pub const FORWARDS_FILE: &str = "forwards.json";
+
+/// Why a machine's network cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The user-mode network.
+    #[error(transparent)]
+    User(#[from] clade_net::user::UserError),
+    /// Something of the host.
+    #[error("the host refuses {what}: {source}")]
+    Host {
+        /// What was asked of it.
+        what: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+/// A network card's far end. It outlives the board, which only works with it.
+#[derive(Clone)]
+pub struct NetworkLink {
+    /// The card's address.
+    pub mac: MacAddress,
+    network: Arc<Mutex<Network>>,
+}
+
+impl fmt::Debug for NetworkLink {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("NetworkLink")
+            .field("mac", &self.mac)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NetworkLink {
+    /// Connects a machine's card, if it has one, and writes the ports that lead to the machine
+    /// into `folder`.
+    ///
+    /// # Errors
+    /// When a port is taken, or the host lacks something.
+    pub fn open(spec: &MachineSpec, folder: &Path) -> Result<Option<Self>, NetworkError> {
+        let mac = MacAddress::of_machine(&spec.id);
+        let network = match &spec.config.network {
+            NetworkSpec::None => return Ok(None),
+            NetworkSpec::User(outside) => {
+                let user = UserNetwork::open(user_config(spec, mac, outside))?;
+                write_forwards(folder, user.forwards())?;
+                Network::from(user)
+            }
+        };
+        allow_many_descriptors();
+        Ok(Some(NetworkLink {
+            mac,
+            network: Arc::new(Mutex::new(network)),
+        }))
+    }
+
+    /// What works for `device`, the card of a board that has just been built.
+    ///
+    /// # Errors
+    /// When the host gives no descriptor.
+    pub fn worker(&self, device: Arc<VirtioNet>) -> io::Result<impl IoWorker + 'static> {
+        let mut network = self.lock();
+        network.reset();
+        Ok(NetWorker {
+            device,
+            link: self.clone(),
+            watched: network.watched().try_clone_to_owned()?,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Network> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn user_config(spec: &MachineSpec, mac: MacAddress, outside: &OutsideSpec) -> UserConfig {
+    UserConfig {
+        mac,
+        guest: GUEST,
+        host_name: spec.name.clone(),
+        forwards: outside.forwards.clone(),
+        allow: outside.allow.clone(),
+        deny: outside.deny.clone(),
+    }
+}
+
+fn write_forwards(
+    folder: &Path,
+    forwards: impl Iterator<Item = Forward>,
+) -> Result<(), NetworkError> {
+    let forwards: Vec<_> = forwards.collect();
+    let text = serde_json::to_vec(&forwards).map_err(io::Error::from);
+    text.and_then(|text| fs::write(folder.join(FORWARDS_FILE), text))
+        .map_err(|source| NetworkError::Host {
+            what: "to write the list of forwarded ports",
+            source,
+        })
+}
+
+/// Every connection of the guest is one of this process.
+fn allow_many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it fails, the guest gets fewer connections.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}
+
+struct NetWorker {
+    device: Arc<VirtioNet>,
+    link: NetworkLink,
+    watched: OwnedFd,
+}
+
+/// How often the worker looks for more before it looks whether it is to end.
+const ROUNDS: usize = 16;
+
+impl IoWorker for NetWorker {
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.watched.as_fd())
+    }
+
+    fn work(&mut self) -> Option<Duration> {
+        let mut network = self.link.lock();
+        for _ in 0..ROUNDS {
+            let next = network.poll();
+            if !self.device.process(&mut Cable(&mut network)) {
+                return next;
+            }
+        }
+        Some(Duration::ZERO)
+    }
+}
+
+/// The network as the device knows it.
+struct Cable<'a>(&'a mut Network);
+
+impl NetBackend for Cable<'_> {
+    fn start(&mut self, offloads: NetOffloads) {
+        self.0.set_accepts(Accepts {
+            checksum: offloads.checksum,
+            tcp4: offloads.tcp4,
+            tcp6: offloads.tcp6,
+        });
+    }
+
+    fn send(&mut self, packet: &mut [u8]) {
+        self.0.send(packet);
+    }
+
+    fn receive(&mut self, packet: &mut Vec<u8>) -> bool {
+        self.0.receive(packet)
+    }
+}
