@@ -9,6 +9,7 @@ use std::thread;
 use clade_manager::{Machine, Machines};
 
 use crate::failure::Failure;
+use crate::waiting::Waiting;
 
 /// How many machines are worked on at the same time.
 const AT_ONCE: usize = 16;
@@ -27,9 +28,10 @@ pub(crate) fn find(machines: &Machines, texts: &[String]) -> Result<Vec<Machine>
 }
 
 /// Does something to each machine, to several at once, and prints the name of each that it was done
-/// to. Those for which it fails are told of; the others are done all the same.
+/// to, beside what is being waited for. Those for which it fails are told of; the others are done all the same.
 pub(crate) fn each(
     machines: &[Machine],
+    waiting: &Waiting,
     act: impl Fn(&Machine) -> Result<(), Failure> + Sync,
 ) -> Result<ExitCode, Failure> {
     let queue = Mutex::new(machines.iter());
@@ -38,13 +40,14 @@ pub(crate) fn each(
         loop {
             let next = queue.lock().ok().and_then(|mut queue| queue.next());
             let Some(machine) = next else { return };
-            let done = act(machine).and_then(|()| print_name(&machine.spec.name));
+            let print = || waiting.aside(|| print_name(&machine.spec.name));
+            let done = act(machine).and_then(|()| print());
             if let Err(failure) = done
                 && let Ok(mut failed) = failed.lock()
                 // The first is told last, by the exit status.
                 && let Some(before) = failed.replace(failure)
             {
-                let _ = before.show();
+                let _ = waiting.aside(|| before.show());
             }
         }
     };

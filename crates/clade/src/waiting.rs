@@ -31,6 +31,11 @@ impl Waiting {
         line
     }
 
+    /// Prints something beside what is shown.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.0.suspend(print)
+    }
+
     /// It has come, or not.
     pub(crate) fn end(&self, line: ProgressBar) {
         line.finish_and_clear();

@@ -207,6 +207,61 @@ fn the_shell_answers_what_is_typed_and_computes_as_this_host_does() {
     assert_eq!(wait(&mut child), Some(0));
 }
 
+/// Its guest has nothing of ours but an init that does as systemd-logind does.
+#[test]
+fn mini_is_stopped_by_its_power_button_and_starts_again() {
+    let _alone = alone();
+    let test = "mini_is_stopped_by_its_power_button_and_starts_again";
+    if mini(test).is_none() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("folder");
+    let here = |arguments: &[&str]| {
+        let mut command = clade(arguments);
+        let output = command
+            .env("XDG_DATA_HOME", home.path().join("data"))
+            .env("XDG_RUNTIME_DIR", home.path())
+            .output()
+            .expect("clade");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    here(&["run", "-d", "--name", "one"]);
+    let folder = home.path().join("data/clade/machines/one");
+    for file in ["kernel", "initrd"] {
+        assert!(folder.join(file).exists(), "it has its own {file}");
+    }
+    for life in 1..=2 {
+        let started = Instant::now();
+        while here(&["logs", "one"]).matches("Leave with").count() < life {
+            assert!(started.elapsed() < PATIENCE, "life {life} does not begin");
+            thread::sleep(Duration::from_millis(100));
+        }
+        here(&["stop", "one", "--timeout", "60"]);
+        let log = here(&["logs", "one"]);
+        assert_eq!(
+            log.matches("the power button was pressed").count(),
+            life,
+            "{log}"
+        );
+        let inspected: serde_json::Value =
+            serde_json::from_str(&here(&["inspect", "one"])).expect("JSON");
+        assert_eq!(inspected[0]["outcome"], "power_off");
+        here(&["start", "one"]);
+    }
+    // One that is only about to boot hears the button as soon as it can.
+    here(&["stop", "one", "--timeout", "60"]);
+    assert_eq!(
+        here(&["logs", "one"])
+            .matches("the power button was pressed")
+            .count(),
+        3
+    );
+    here(&["rm", "one"]);
+    assert!(!folder.exists());
+}
+
 #[test]
 fn opensbi_boots_the_same_kernel() {
     let _alone = alone();

@@ -226,6 +226,7 @@ fn doctor_answers_in_text_and_json() {
         "KVM",
         "runtime",
         "cache",
+        "machines",
         "mirror",
     ] {
         assert!(text.stdout().contains(word), "{text:?}");

@@ -116,7 +116,7 @@ fn ctrl_bracket_detaches_and_says_how_to_come_back() {
     read_until(&mut terminal.user, "detached");
     assert_eq!(wait(&mut child).code(), Some(0));
     terminal.assert_restored();
-    assert_eq!(home.run(&["stop", "one"]).code, Some(0));
+    assert_eq!(home.run(&["kill", "one"]).code, Some(0));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn the_terminal_is_restored_when_the_machine_is_stopped_or_dies() {
             let pid = pid.and_then(Pid::from_raw).expect("pid");
             kill_process(pid, Signal::KILL).expect("kill");
         } else {
-            assert_eq!(home.run(&["stop", "one"]).code, Some(0));
+            assert_eq!(home.run(&["kill", "one"]).code, Some(0));
         }
         assert_eq!(wait(&mut child).code(), Some(code));
         terminal.assert_restored();

@@ -5,11 +5,16 @@ use std::time::{Duration, Instant};
 
 use clade_vmm::control::{Connection, Event, Request};
 use clade_vmm::outcome::Outcome;
+use clade_vmm::record;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::machine::{Next, PATIENCE};
 use crate::{Error, Machine, State};
+
+/// A guest whose driver heard the power button is asked again after this time: the program that is
+/// to react may not be listening yet. One that has done so does not mind.
+const AGAIN_IF_HEARD: Duration = Duration::from_secs(1);
 
 /// A guest that does not hear its power button is asked again after this time: it may be starting.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -77,25 +82,25 @@ impl Machine {
         connection: &mut Connection,
         deadline: Instant,
     ) -> Result<Option<Outcome>, Error> {
-        let mut press_at = Some(Instant::now());
-        let old = self.status().is_ok_and(|status| status.uptime > STARTED);
+        let mut press_at = Instant::now();
+        let started = self.record.as_ref().map_or(0, |record| record.started);
+        let old = record::now().saturating_sub(started) > STARTED;
         loop {
             let now = Instant::now();
             if now >= deadline {
                 return Ok(None);
             }
-            if press_at.is_some_and(|at| at <= now) {
-                press_at = None;
+            if press_at <= now {
+                press_at = now + AGAIN_IF_HEARD;
                 if connection.sender.request(&Request::PowerButton).is_err() {
                     return Ok(self.ended());
                 }
             }
-            let until = press_at.map_or(deadline, |at| at.min(deadline));
+            let until = press_at.min(deadline);
             match self.next_event(connection, until.saturating_duration_since(now))? {
-                Next::Event(Event::PowerButton { heard: true }) => press_at = None,
                 Next::Event(Event::PowerButton { heard: false }) if old => return Ok(None),
                 Next::Event(Event::PowerButton { heard: false }) => {
-                    press_at = Some(Instant::now() + AGAIN);
+                    press_at = Instant::now() + AGAIN;
                 }
                 Next::Event(Event::Ended(outcome)) => return Ok(Some(outcome)),
                 Next::Event(_) | Next::Silence => {}

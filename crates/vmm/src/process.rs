@@ -31,6 +31,9 @@ use crate::sandbox::{self, Permissions};
 use crate::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 use crate::stats::MachineStats;
 
+/// A guest that was asked to power off by a signal has this long to do so.
+const GRACE: Duration = Duration::from_secs(20);
+
 /// A stopped machine gives its remaining clients this long to take what waits for them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -169,11 +172,34 @@ fn start_threads(
     let stop_on_signal = Arc::clone(stop);
     thread::Builder::new()
         .name("signals".into())
-        .spawn(move || signals.forever().for_each(|_| stop_on_signal.stop()))?;
+        .spawn(move || end_on_signals(&stop_on_signal, &mut signals))?;
     let server = ControlServer::new(Arc::clone(hub), Arc::clone(stop));
     server.listen(listener)?;
     server.serve_owner(owner)?;
     Ok(log)
+}
+
+/// A signal asks the guest to power off, as when the host goes down, if it has a driver to hear it.
+/// Else, or if it takes too long, or at another signal, the machine is stopped.
+fn end_on_signals(stop: &Arc<StopSwitch>, signals: &mut Signals) {
+    let mut asked = false;
+    for _ in signals.forever() {
+        if asked || !stop.press_power_button() {
+            stop.stop();
+            continue;
+        }
+        asked = true;
+        let late = Arc::clone(stop);
+        let patience = thread::Builder::new()
+            .name("patience".into())
+            .spawn(move || {
+                thread::sleep(GRACE);
+                late.stop();
+            });
+        if patience.is_err() {
+            stop.stop();
+        }
+    }
 }
 
 fn boot_until_end(

@@ -6,6 +6,7 @@ use clade_manager::{Machine, Machines};
 
 use crate::failure::Failure;
 use crate::several;
+use crate::waiting::Waiting;
 
 /// End machines at once, as if their power were cut.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub(crate) struct Kill {
 impl Kill {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let machines = several::find(&Machines::of_user()?, &self.machines)?;
-        several::each(&machines, kill)
+        several::each(&machines, &Waiting::default(), kill)
     }
 }
 

@@ -31,7 +31,7 @@ impl Restart {
             )));
         }
         let waiting = Waiting::default();
-        several::each(&machines, |machine| {
+        several::each(&machines, &waiting, |machine| {
             self.grace.stop(machine, &waiting)?;
             start::start(machine)
         })

@@ -6,6 +6,7 @@ use clade_manager::{Error, Machines};
 
 use crate::failure::Failure;
 use crate::several;
+use crate::waiting::Waiting;
 
 /// Remove machines, with their disks and logs.
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ impl Rm {
         let machines = Machines::of_user()?;
         let readable = self.take_out_the_unreadable(&machines)?;
         let found = several::find(&machines, &readable)?;
-        several::each(&found, |machine| {
+        several::each(&found, &Waiting::default(), |machine| {
             if self.force {
                 machine.kill()?;
             }

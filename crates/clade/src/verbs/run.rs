@@ -30,8 +30,9 @@ const KERNEL_CMDLINE: &str = "panic=-1";
 /// Run a machine: an image, or a kernel of your own.
 ///
 /// Without IMAGE, runs `mini`: Debian's own kernel with a small shell. The machine ends when its
-/// guest switches off, or with this command; Ctrl-] leaves it running. The exit status is 0 after
-/// power-off, the guest's own code if it reports failure, and 125 if Clade failed.
+/// guest switches off, or with this command; Ctrl-] leaves it running. One with a name, or that was
+/// detached, can be started again, until `clade rm`. The exit status is 0 after power-off, the
+/// guest's own code if it reports failure, and 125 if Clade failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// The image to run; `clade images` lists them.

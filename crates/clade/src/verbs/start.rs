@@ -10,6 +10,7 @@ use crate::session;
 use crate::stdin::Input;
 use crate::verbs::run::{leave_running, session_words};
 use crate::verbs::{console, machine_process};
+use crate::waiting::Waiting;
 use crate::{several, style};
 
 /// Start machines again that have stopped, with all that they had.
@@ -32,7 +33,7 @@ impl Start {
                 "only one machine's console can be attached to\n\
                  Name one, or leave out `--attach` and use `clade console NAME`.",
             )),
-            _ => several::each(&machines, start),
+            _ => several::each(&machines, &Waiting::default(), start),
         }
     }
 }

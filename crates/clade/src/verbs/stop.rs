@@ -39,9 +39,10 @@ impl Grace {
         let stopped = machine.stop(patience);
         waiting.end(shown);
         if stopped? == Stopped::ByForce && self.timeout > 0 {
-            style::talk(&format!(
+            let text = format!(
                 "the guest of '{name}' did not power off; it was ended as if its power were cut"
-            ));
+            );
+            waiting.aside(|| style::talk(&text));
         }
         Ok(())
     }
@@ -51,6 +52,8 @@ impl Stop {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let machines = several::find(&Machines::of_user()?, &self.machines)?;
         let waiting = Waiting::default();
-        several::each(&machines, |machine| self.grace.stop(machine, &waiting))
+        several::each(&machines, &waiting, |machine| {
+            self.grace.stop(machine, &waiting)
+        })
     }
 }

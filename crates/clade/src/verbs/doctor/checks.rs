@@ -11,7 +11,7 @@ use clade_store::{Folders, free_space};
 use super::{Check, kvm, translator};
 use crate::size;
 
-/// Below this the cache cannot take an image and its packages, in bytes.
+/// Below this a folder cannot take an image with its packages, or what a machine makes of one, in bytes.
 const SPACE_FOR_AN_IMAGE: u64 = 1 << 30;
 
 /// Longer than this, nobody waits for a mirror.
@@ -23,7 +23,8 @@ pub(super) fn all() -> Vec<Check> {
     checks.push(translator::check());
     checks.push(kvm::check());
     checks.push(runtime());
-    checks.push(cache());
+    checks.push(folder("cache", "XDG_CACHE_HOME", Folders::cache));
+    checks.push(folder("machines", "XDG_DATA_HOME", Folders::data));
     checks.push(mirror());
     checks.push(Check::good(
         "rights",
@@ -82,16 +83,16 @@ fn runtime() -> Check {
     }
 }
 
-fn cache() -> Check {
-    let what = "cache";
+/// The folder that `XDG_CACHE_HOME` or `XDG_DATA_HOME` decides.
+fn folder(what: &'static str, variable: &str, path: fn(&Folders) -> &Path) -> Check {
     let folders = match Folders::of_user() {
         Ok(folders) => folders,
         Err(error) => return Check::bad(what, error.to_string(), "export HOME=FOLDER"),
     };
-    let path = folders.cache();
+    let path = path(&folders);
     match free_space(path) {
-        Ok(free) => space(what, path, free),
-        Err(error) => Check::bad(what, error.to_string(), "export XDG_CACHE_HOME=FOLDER"),
+        Ok(free) => space(what, path, free, variable),
+        Err(error) => Check::bad(what, error.to_string(), format!("export {variable}=FOLDER")),
     }
 }
 
@@ -155,13 +156,13 @@ fn host_and_port(url: &str) -> Option<(&str, u16)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-fn space(what: &'static str, path: &Path, free: u64) -> Check {
+fn space(what: &'static str, path: &Path, free: u64, variable: &str) -> Check {
     let finding = format!("{}, {} free", path.display(), size::show(free));
     if free < SPACE_FOR_AN_IMAGE {
         Check::lacking(
             what,
-            format!("{finding}: too little to fetch an image"),
-            "free some space there, or export XDG_CACHE_HOME=FOLDER on a larger disk",
+            format!("{finding}: too little for an image"),
+            format!("free some space there, or export {variable}=FOLDER on a larger disk"),
         )
     } else {
         Check::good(what, finding)
