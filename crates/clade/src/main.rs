@@ -38,7 +38,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(verbs::run::Run),
+    Run(Box<verbs::run::Run>),
     Ps(verbs::ps::Ps),
     Start(verbs::start::Start),
     Stop(verbs::stop::Stop),

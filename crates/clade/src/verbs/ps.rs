@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clade_manager::{Machine, Machines, State, Survey};
 use clade_vmm::control::Status;
 use clade_vmm::record;
+use clade_vmm::spec::NetworkSpec;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -80,6 +81,14 @@ impl Ps {
     }
 }
 
+/// The ports of the host that lead to the guest, as `-p` has them.
+fn ports(network: &NetworkSpec) -> Vec<String> {
+    match network {
+        NetworkSpec::User(outside) => outside.forwards.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    }
+}
+
 impl Row {
     fn of(machine: Machine) -> Self {
         let running = matches!(machine.state, State::Running { .. });
@@ -95,7 +104,7 @@ impl Row {
             engine: spec.config.engine.to_string(),
             cpus: spec.config.cpus,
             memory: spec.config.memory,
-            ports: Vec::new(),
+            ports: ports(&spec.config.network),
             created: spec.created,
             temporary: spec.temporary,
             state: machine.state,

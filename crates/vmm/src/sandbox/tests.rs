@@ -53,6 +53,7 @@ fn confined() {
         folder: folder.clone(),
         sockets: sockets.clone(),
         readable: vec![kernel.clone()],
+        ..Default::default()
     });
     let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
     if !landlock {
