@@ -203,14 +203,16 @@ fn target_of<R: Read>(entry: &Entry<'_, R>) -> io::Result<Vec<u8>> {
 fn metadata<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Metadata> {
     let attributes = attributes(entry)?;
     let header = entry.header();
-    let number = |number: u64| {
-        u32::try_from(number).map_err(|_| malformed("an owner's number is larger than 32 bits"))
+    // An empty field is zero to all tools.
+    let number = |number: io::Result<u64>| {
+        u32::try_from(number.unwrap_or(0))
+            .map_err(|_| malformed("an owner's number is larger than 32 bits"))
     };
     Ok(Metadata {
-        permissions: (header.mode()? & 0o7777) as u16,
-        user: number(header.uid()?)?,
-        group: number(header.gid()?)?,
-        modified: i64::try_from(header.mtime()?).unwrap_or(i64::MAX),
+        permissions: (header.mode().unwrap_or(0) & 0o7777) as u16,
+        user: number(header.uid())?,
+        group: number(header.gid())?,
+        modified: i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(i64::MAX),
         attributes,
     })
 }

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use docker_credential::DockerCredential;
 use futures_core::Stream;
 use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -172,9 +172,13 @@ impl Remote for Blob<'_> {
         let pull = async {
             let registry = reference.resolve_registry();
             client.store_auth_if_needed(registry, auth).await;
-            client
-                .pull_blob_stream_partial(reference, self.digest.as_str(), from, None)
-                .await
+            let digest = self.digest.as_str();
+            if from > 0 {
+                let pull = client.pull_blob_stream_partial(reference, digest, from, None);
+                return pull.await;
+            }
+            let stream = client.pull_blob_stream(reference, digest).await?;
+            Ok(BlobResponse::Full(stream))
         };
         let (from, stream) = match runtime.block_on(pull) {
             Ok(BlobResponse::Full(stream)) => (0, stream),
@@ -206,7 +210,10 @@ impl Read for Body<'_> {
             let stream = &mut self.stream;
             let next = poll_fn(|context| Pin::new(&mut *stream).poll_next(context));
             match self.runtime.block_on(next) {
-                Some(piece) => self.piece = piece?,
+                Some(Ok(piece)) => self.piece = piece,
+                // Found out by whoever reads, too, who knows what to do then.
+                Some(Err(error)) if is_about_digest(&error) => return Ok(0),
+                Some(Err(error)) => return Err(io::Error::other(with_causes(&error))),
                 None => return Ok(0),
             }
         }
@@ -214,6 +221,12 @@ impl Read for Body<'_> {
         self.piece.copy_to_slice(&mut buffer[..count]);
         Ok(count)
     }
+}
+
+fn is_about_digest(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<DigestError>())
 }
 
 /// What the user's Docker or Podman knows about the registry.

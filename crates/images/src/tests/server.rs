@@ -18,6 +18,8 @@ struct State {
     /// Bytes after which the next answer with this path, or every answer, breaks off.
     cuts: HashMap<String, (usize, bool)>,
     ignores_ranges: bool,
+    /// What is answered in place of a path's content.
+    statuses: HashMap<String, String>,
     /// Path and value of the Range header of each request, in order.
     requests: Vec<(String, Option<String>)>,
 }
@@ -93,6 +95,38 @@ impl Server {
             .collect()
     }
 
+    /// Host and port.
+    pub(crate) fn host(&self) -> String {
+        let address = self.address.trim_start_matches("http://");
+        address.trim_end_matches("/debian").to_owned()
+    }
+
+    /// [`Server::put`], by the whole path.
+    pub(crate) fn put_at(&self, path: &str, content: impl Into<Vec<u8>>) {
+        let mut state = self.state.lock().unwrap();
+        state.files.insert(path.to_owned(), content.into());
+    }
+
+    /// [`Server::cut`] and [`Server::cut_always`], by the whole path.
+    pub(crate) fn cut_at(&self, path: &str, after: usize, always: bool) {
+        let mut state = self.state.lock().unwrap();
+        state.cuts.insert(path.to_owned(), (after, always));
+    }
+
+    /// [`Server::requests`], by the whole path.
+    pub(crate) fn requests_at(&self, path: &str) -> Vec<Option<String>> {
+        let state = self.state.lock().unwrap();
+        let requests = state.requests.iter();
+        let of_path = requests.filter(|(of, _)| of == path);
+        of_path.map(|(_, range)| range.clone()).collect()
+    }
+
+    /// Answers requests for this path with a status (`403 Forbidden`) and nothing else.
+    pub(crate) fn refuse(&self, path: &str, status: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.statuses.insert(path.to_owned(), status.to_owned());
+    }
+
     /// How many requests there were.
     pub(crate) fn request_count(&self) -> usize {
         self.state.lock().unwrap().requests.len()
@@ -112,7 +146,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
                 .map(|(k, v)| (k.to_ascii_lowercase(), v.to_owned()))
         })
         .find_map(|(key, value)| (key == "range").then_some(value));
-    let (content, cut, whole) = {
+    let (content, cut, whole, refusal) = {
         let mut state = state.lock().unwrap();
         state.requests.push((path.clone(), range.clone()));
         let cut = state.cuts.get(&path).copied();
@@ -123,8 +157,14 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
             state.files.get(&path).cloned(),
             cut.map(|(after, _)| after),
             state.ignores_ranges,
+            state.statuses.get(&path).cloned(),
         )
     };
+    if let Some(status) = refusal {
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+        return;
+    }
     let Some(content) = content else {
         let _ = stream
             .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
