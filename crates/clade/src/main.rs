@@ -1,6 +1,7 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
 mod failure;
+mod firmware;
 mod network_options;
 mod progress;
 mod session;

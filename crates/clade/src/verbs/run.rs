@@ -5,13 +5,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clade_images::Request;
+use clade_images::{Request, Source};
 use clade_manager::{Host, Machines, Order, Started};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
+use crate::firmware::{self, FirmwareOption};
 use crate::network_options::NetworkOptions;
 use crate::progress::Shown;
 use crate::stats::StatsFormat;
@@ -47,9 +48,10 @@ pub(crate) struct Run {
     /// The kernel's command line; with an image, what is added to its own.
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
-    /// Start this machine-mode firmware (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
-    #[arg(long, value_name = "FILE")]
-    firmware: Option<PathBuf>,
+    /// Boot what the disk brings: `u-boot` or `edk2` (UEFI), fetched from Debian. Or a FILE:
+    /// machine-mode firmware (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
+    #[arg(long, value_name = "NAME|FILE", value_parser = firmware::parse)]
+    firmware: Option<FirmwareOption>,
     /// Guest memory.
     #[arg(long, short = 'm', value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
     memory: u64,
@@ -116,8 +118,9 @@ impl Run {
         } else {
             Input::Stream
         };
-        let (started, connection) =
-            Machines::of_user()?.start(order, machine_process::command())?;
+        let mut draft = Machines::of_user()?.create(order)?;
+        firmware::furnish(&mut draft)?;
+        let (started, connection) = draft.start(machine_process::command())?;
         if detach {
             let name = started.spec.name.clone();
             leave_running(started, connection)?;
@@ -142,16 +145,32 @@ impl Run {
     /// The machine to make, and what it boots, for people.
     fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
         let temporary = self.rm || !self.detach && self.name.is_none();
-        let base = MachineConfig {
+        let mut base = MachineConfig {
             tier: self.tier,
             cpus: self.cpus,
             memory: self.memory,
             initrd: self.initrd,
-            firmware: self.firmware,
             shares: volume::shares(&self.volume),
             network: self.network.spec()?,
             ..MachineConfig::default()
         };
+        let source = Source {
+            mirror: self.mirror.clone(),
+            suite: self.suite.clone(),
+            ..Source::default()
+        };
+        if let Some(firmware) = &self.firmware {
+            firmware.equip(&mut base, &source)?;
+            if firmware.boots_from_disk() {
+                let order = Order {
+                    name: self.name,
+                    image: None,
+                    temporary,
+                    config: base,
+                };
+                return Ok((order, "firmware".to_owned()));
+            }
+        }
         if let Some(kernel) = self.kernel {
             let title = kernel.display().to_string();
             let cmdline = self.cmdline.unwrap_or_else(|| KERNEL_CMDLINE.to_owned());

@@ -1,0 +1,87 @@
+//! `--firmware`: what starts a machine below its kernel, or in place of one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clade_images::{Firmware, FirmwareName, Source};
+use clade_manager::Draft;
+use clade_vmm::spec::{FlashSpec, MachineConfig};
+
+use crate::failure::Failure;
+use crate::progress::Shown;
+
+/// Name of the file in a machine's folder that holds its firmware's variables.
+const VARIABLES: &str = "variables.fd";
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FirmwareOption {
+    /// Firmware that finds an operating system on a disk, from Debian's packages.
+    Known(FirmwareName),
+    /// Machine-mode firmware of one's own, which starts the kernel.
+    File(PathBuf),
+}
+
+/// A known name, or else a file.
+pub(crate) fn parse(text: &str) -> Result<FirmwareOption, String> {
+    let known = FirmwareName::ALL
+        .into_iter()
+        .find(|firmware| firmware.name() == text);
+    Ok(match known {
+        Some(name) => FirmwareOption::Known(name),
+        None if text.is_empty() => return Err("it is u-boot, edk2 or a file".to_owned()),
+        None => FirmwareOption::File(text.into()),
+    })
+}
+
+impl FirmwareOption {
+    /// Whether it boots from a disk, without a kernel from the host.
+    pub(crate) fn boots_from_disk(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// Adds it to `config`; what is not in the cache is fetched.
+    pub(crate) fn equip(&self, config: &mut MachineConfig, source: &Source) -> Result<(), Failure> {
+        match self {
+            Self::File(path) => config.firmware = Some(path.clone()),
+            Self::Known(name) => match clade_images::firmware(*name, source, &Shown::new())? {
+                Firmware::Elf(path) => config.kernel = Some(path),
+                Firmware::Flash { code, variables } => {
+                    config.flash = Some(FlashSpec { code, variables });
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Gives a machine firmware variables of its own, copied from those that it is to begin with.
+pub(crate) fn furnish(draft: &mut Draft) -> Result<(), Failure> {
+    let place = draft.folder().join(VARIABLES);
+    if let Some(flash) = &mut draft.config_mut().flash {
+        fs::copy(&flash.variables, &place).map_err(|error| {
+            let from = flash.variables.display();
+            Failure::new(format!(
+                "cannot copy {from} to {}: {error}",
+                place.display()
+            ))
+        })?;
+        flash.variables = VARIABLES.into();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_and_all_else_is_a_file() {
+        for name in FirmwareName::ALL {
+            assert_eq!(parse(name.name()), Ok(FirmwareOption::Known(name)));
+        }
+        let file = FirmwareOption::File("./u-boot".into());
+        assert_eq!(parse("./u-boot"), Ok(file));
+        assert!(parse("").is_err());
+    }
+}
