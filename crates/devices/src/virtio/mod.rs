@@ -20,11 +20,14 @@ mod tests;
 mod transport;
 mod waker;
 
+pub mod block;
 pub mod console;
 pub mod fs;
 pub mod input;
 pub mod net;
+pub mod rng;
 
+pub use block::VirtioBlock;
 pub use buffer::{GuestBuffer, GuestSlice};
 pub use console::VirtioConsole;
 pub use device::{Activation, VirtioDevice};
@@ -34,6 +37,7 @@ pub use mmio::VirtioMmio;
 pub use net::{NetBackend, NetOffloads, VirtioNet};
 pub use pci::VirtioPci;
 pub use queue::{BadChain, Chain, VirtQueue};
+pub use rng::VirtioRng;
 pub use signals::Signals;
 pub use state::{QueueState, TransportState};
 pub use waker::Waker;

@@ -6,29 +6,18 @@ use std::sync::{Arc, Barrier, OnceLock};
 use clade_engine::{GuestRam, PageRun, harvest_dirty};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vm_memory::{Bytes, GuestAddress};
 
 use super::driver::{
     BUFFERS, Driver, EVENT_INDEX, INDIRECT, INDIRECT_TABLE, NEXT, Ring, SIZE, VERSION_1, WRITE,
     config, read, write, write_descriptor,
 };
-use super::{Board, RAM, RAM_SIZE, SLOT, board, board_with};
+use super::{Board, RAM, RAM_SIZE, SLOT, board, board_with, peek, poke};
 use crate::testing::Screen;
 use crate::virtio::VirtioConsole;
 use crate::{Bus, ConsoleHost, ConsolePort};
 
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
-
-fn poke(ram: &GuestRam, address: u64, bytes: &[u8]) {
-    ram.write_slice(bytes, GuestAddress(address)).unwrap();
-}
-
-fn peek(ram: &GuestRam, address: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    ram.read_slice(&mut bytes, GuestAddress(address)).unwrap();
-    bytes
-}
 
 #[test]
 fn what_the_guest_prints_comes_out() {

@@ -1,5 +1,8 @@
 //! Devices driven from the guest's side, by a driver of our own over the bus.
 
+mod block;
+mod block_board;
+mod block_hostile;
 mod console;
 mod driver;
 mod fs;
@@ -8,11 +11,12 @@ mod input;
 mod mmio;
 mod net;
 mod pci;
+mod rng;
 
 use std::sync::Arc;
 
 use clade_engine::GuestRam;
-use vm_memory::GuestAddress;
+use vm_memory::{Bytes, GuestAddress};
 
 use super::{VirtioConsole, VirtioPci};
 use crate::pci::{PciHost, PciHostBuilder};
@@ -36,6 +40,16 @@ struct Board {
 
 fn ram() -> Arc<GuestRam> {
     Arc::new(GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE as usize)]).unwrap())
+}
+
+fn poke(ram: &GuestRam, address: u64, bytes: &[u8]) {
+    ram.write_slice(bytes, GuestAddress(address)).unwrap();
+}
+
+fn peek(ram: &GuestRam, address: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    ram.read_slice(&mut bytes, GuestAddress(address)).unwrap();
+    bytes
 }
 
 fn board() -> Board {
