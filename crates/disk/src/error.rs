@@ -1,0 +1,116 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a disk cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The file cannot be opened, or not for writing.
+    #[error("cannot open the disk {path}: {source}{advice}", path = path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The host's answer.
+        source: io::Error,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// It is a folder, a pipe, or some other thing that is no disk.
+    #[error("{path} is {what}, not a disk; name a file or a block device", path = path.display())]
+    NoDisk {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Another process works with it.
+    #[error(
+        "the disk {path} is in use by another machine or program, and two that write would ruin \
+         it; stop the other one, or have all of them only read it (`--disk {path},ro`)",
+        path = path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a whole number of sectors.
+    #[error(
+        "the disk {path} has {size} bytes, which is no multiple of 512: a part of it may be \
+         missing; `truncate --size=%512 {path}` fills up the last block",
+        path = path.display()
+    )]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Name and contents disagree about the format.
+    #[error(
+        "{path} begins like {looks} of qcow2's files, and its name says otherwise; say which it \
+         is with `--disk {path},format=qcow2` or `--disk {path},format=raw`",
+        path = path.display()
+    )]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// "one" or "none".
+        looks: &'static str,
+    },
+    /// The qcow2 file is damaged, or uses what is not supported.
+    #[error(
+        "the qcow2 disk {path} cannot be used: {source}; `qemu-img check {path}` tells what is \
+         wrong with it",
+        path = path.display()
+    )]
+    Qcow2 {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// The chain of backing files does not end.
+    #[error(
+        "the disk {path} stands on more than {limit} backing files, or on itself; \
+         `qemu-img convert` makes one file of them",
+        path = path.display()
+    )]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// Most files in a chain.
+        limit: usize,
+    },
+    /// A backing file is not there or not usable.
+    #[error("the disk {path} stands on another: {source}", path = path.display())]
+    Backing {
+        /// The file above.
+        path: PathBuf,
+        /// What is wrong with the one below.
+        source: Box<DiskError>,
+    },
+    /// A new file cannot be made.
+    #[error("cannot make the disk {path}: {source}", path = path.display())]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+impl DiskError {
+    pub(crate) fn open(path: &Path, source: io::Error) -> Self {
+        let advice = match source.kind() {
+            io::ErrorKind::NotFound => "; `truncate --size=8G FILE` makes an empty one",
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                "; a disk that is only read is given with `,ro` behind its name"
+            }
+            _ => "",
+        };
+        Self::Open {
+            path: path.to_owned(),
+            source,
+            advice,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::file::RawDisk;
+use crate::immediate::Immediate;
+use crate::lock::lock;
+use crate::uring::UringDisk;
+use crate::{Disk, DiskError, Format, qcow2};
+
+/// Opens the disk at `path`, and everything that it depends on, and locks it: until the last
+/// clone is dropped no other machine writes it, or none uses it if this one writes.
+///
+/// # Errors
+/// When it is not there, not allowed, in use, damaged, or no disk.
+pub fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskError> {
+    match format {
+        Format::Raw => {
+            let (file, capacity) = open_raw(path, read_only)?;
+            Ok(raw_disk(RawDisk::new(file, capacity, read_only)))
+        }
+        Format::Qcow2 => {
+            let disk = qcow2::open(path, read_only)?;
+            Ok(Disk::new(Immediate::new(disk), None))
+        }
+    }
+}
+
+/// The disk by io_uring where this host has it.
+fn raw_disk(disk: RawDisk) -> Disk {
+    match UringDisk::new(disk) {
+        Ok((disk, ready)) => Disk::new(disk, Some(ready)),
+        Err(disk) => Disk::new(Immediate::new(disk), None),
+    }
+}
+
+/// Opens and locks a raw disk; also returns its size in bytes.
+pub(crate) fn open_raw(path: &Path, read_only: bool) -> Result<(File, u64), DiskError> {
+    let mut file = open_file(path, read_only)?;
+    // Of a block device, the metadata has no size.
+    let size = file
+        .seek(SeekFrom::End(0))
+        .map_err(|source| DiskError::open(path, source))?;
+    if !size.is_multiple_of(512) {
+        return Err(DiskError::Size {
+            path: path.to_owned(),
+            size,
+        });
+    }
+    Ok((file, size))
+}
+
+/// Opens and locks the file of a disk.
+pub(crate) fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
+    let failed = |source| DiskError::open(path, source);
+    // Before it is opened, which for a pipe would wait, and for a folder be refused less clearly.
+    check_type(path, std::fs::metadata(path).map_err(failed)?.file_type())?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(!read_only)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(failed)?;
+    lock(&file, path, read_only)?;
+    Ok(file)
+}
+
+fn check_type(path: &Path, kind: FileType) -> Result<(), DiskError> {
+    let what = if kind.is_file() || kind.is_block_device() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_char_device() {
+        "a character device"
+    } else {
+        "a socket"
+    };
+    Err(DiskError::NoDisk {
+        path: path.to_owned(),
+        what,
+    })
+}
