@@ -1,5 +1,6 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
+mod disk_option;
 mod failure;
 mod firmware;
 mod network_options;

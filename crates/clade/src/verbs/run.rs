@@ -11,6 +11,7 @@ use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use crate::disk_option::DiskOption;
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::network_options::NetworkOptions;
@@ -64,6 +65,9 @@ pub(crate) struct Run {
     /// `virtiofs`: the first folder is `share0`, the next `share1`, and so on.
     #[arg(long, short, value_name = "SRC:DST[:ro]", value_parser = volume::parse)]
     volume: Vec<Volume>,
+    /// Give the machine this disk, raw or qcow2: a file or block device. Can be repeated.
+    #[arg(long, value_name = "FILE[,ro][,format=F][,serial=S]")]
+    disk: Vec<DiskOption>,
     /// What executes the guest's instructions; `auto` is the fastest that this host can do.
     #[arg(long, default_value = Tier::Auto.name(), value_parser = tier_parser())]
     tier: Tier,
@@ -145,12 +149,14 @@ impl Run {
     /// The machine to make, and what it boots, for people.
     fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
         let temporary = self.rm || !self.detach && self.name.is_none();
+        let disks = self.disk.into_iter().map(DiskOption::into_spec);
         let mut base = MachineConfig {
             tier: self.tier,
             cpus: self.cpus,
             memory: self.memory,
             initrd: self.initrd,
             shares: volume::shares(&self.volume),
+            disks: disks.collect::<Result<_, _>>()?,
             network: self.network.spec()?,
             ..MachineConfig::default()
         };

@@ -2,6 +2,7 @@
 
 mod clock;
 mod console;
+mod entropy;
 mod flash;
 pub mod map;
 mod peripherals;

@@ -15,6 +15,8 @@ pub(crate) struct Permissions {
     pub(crate) read_folders: Vec<PathBuf>,
     /// Folders whose contents the guest may change as it likes.
     pub(crate) write_folders: Vec<PathBuf>,
+    /// Whether it has disks, which are open already.
+    pub(crate) disks: bool,
     /// Whether it may make connections over the network.
     pub(crate) network: bool,
 }
@@ -34,6 +36,7 @@ impl Permissions {
             readable: config.boot_files().map(Path::to_owned).collect(),
             read_folders: shares(true),
             write_folders: shares(false),
+            disks: !config.disks.is_empty(),
             network: config.network.reaches_out(),
         }
     }

@@ -53,6 +53,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
+    // The threads of devices, which a board that is reset makes anew.
+    libc::SYS_eventfd2,
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_membarrier,
@@ -84,6 +86,19 @@ const ALLOWED_HERE: &[c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[c_long] = &[libc::SYS_renameat];
+
+/// To read and write disks, which are open already.
+const USING_DISKS: &[c_long] = &[
+    libc::SYS_preadv,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_pwritev2,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_fallocate,
+    // What a ring may do is settled when it is made, which is before.
+    libc::SYS_io_uring_enter,
+];
 
 /// To read a shared folder: what is read there, and what is known of it.
 const READING_FOLDERS: &[c_long] = &[
@@ -129,6 +144,9 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
         .collect();
     let writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
     rules.insert(libc::SYS_openat, vec![bits_clear(2, writing)?]);
+    if permissions.disks {
+        rules.extend(USING_DISKS.iter().map(|call| (*call, Vec::new())));
+    }
     let changing = !permissions.write_folders.is_empty();
     if changing {
         rules.extend(CHANGING_FOLDERS.iter().map(|call| (*call, Vec::new())));

@@ -1,17 +1,10 @@
 use std::path::PathBuf;
 
+use clade_disk::Format;
 use serde::{Deserialize, Serialize};
 
-/// How a disk's blocks lie in its file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiskFormat {
-    /// One after the other.
-    #[default]
-    Raw,
-    /// QEMU's format, perhaps above a backing file.
-    Qcow2,
-}
+/// Most disks of a machine.
+pub const DISKS_MAX: usize = 16;
 
 /// A block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +13,11 @@ pub struct DiskSpec {
     /// The file that holds the blocks.
     pub path: PathBuf,
     /// The file's format.
-    pub format: DiskFormat,
+    pub format: Format,
     /// Whether the guest may only read.
+    #[serde(default)]
     pub read_only: bool,
     /// What the guest finds as the disk's serial number, at most 20 bytes.
+    #[serde(default)]
     pub serial: String,
 }

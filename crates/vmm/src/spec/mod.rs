@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use disk::{DiskFormat, DiskSpec};
+pub use clade_disk::Format as DiskFormat;
+pub use disk::{DISKS_MAX, DiskSpec};
 pub use flash::FlashSpec;
 pub use network::{NetworkSpec, OutsideSpec};
 pub use share::{SHARES_MAX, ShareSpec};

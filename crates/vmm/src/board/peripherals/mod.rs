@@ -1,8 +1,10 @@
 //! What is plugged into the board's PCI bus: one file for each kind of device.
 
 mod console;
+mod disk;
 mod network;
 mod power_button;
+mod rng;
 mod share;
 
 use std::sync::Arc;
@@ -23,12 +25,17 @@ use crate::spec::MachineConfig;
 mod slot {
     use std::ops::Range;
 
+    use crate::spec::{DISKS_MAX, SHARES_MAX};
+
     pub(super) const CONSOLE: u8 = 1;
+    pub(super) const ENTROPY: u8 = 2;
     pub(super) const NETWORK: u8 = 5;
     pub(super) const POWER_BUTTON: u8 = 6;
+    pub(super) const DISKS: Range<u8> = 8..24;
     pub(super) const SHARES: Range<u8> = 24..32;
 
-    const _: () = assert!(SHARES.end as usize - SHARES.start as usize == crate::spec::SHARES_MAX);
+    const _: () = assert!(DISKS.end as usize - DISKS.start as usize == DISKS_MAX);
+    const _: () = assert!(SHARES.end as usize - SHARES.start as usize == SHARES_MAX);
 }
 
 /// What the devices are made from.
@@ -61,8 +68,10 @@ pub(super) fn plug(
         tasks: Vec::new(),
     };
     console::plug(&mut plugging)?;
+    rng::plug(&mut plugging)?;
     network::plug(&mut plugging)?;
     power_button::plug(&mut plugging)?;
+    disk::plug(&mut plugging)?;
     share::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
     Ok(plugging.tasks)

@@ -1,0 +1,306 @@
+//! Disks, used by a real guest and looked at by this host's tools.
+//!
+//! Needs the image `mini`, and `mke2fs` and `e2fsck`: without them these tests cannot run; they
+//! say so, and pass.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clade_images::{Error, Request, Silent};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// One guest at a time: hosts are small.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A folder for disks and for the state of one machine.
+struct Home {
+    folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// A running guest, and a shell to talk to.
+struct Guest {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Home {
+    /// A home, or why the test cannot run.
+    fn new(test: &str) -> Option<Self> {
+        // Past the test harness's capture: a skipped test must be seen.
+        let skipped = |why: &dyn std::fmt::Display| {
+            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+        };
+        let request = Request {
+            name: "mini".into(),
+            ..Request::default()
+        };
+        match clade_images::ensure(&request, &Silent) {
+            Ok(_) => {}
+            Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
+                skipped(&error);
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        for tool in ["mke2fs", "e2fsck"] {
+            if let Err(error) = Command::new(tool).arg("-V").output() {
+                skipped(&format!("{tool}: {error}"));
+                return None;
+            }
+        }
+        let folder = tempfile::tempdir().expect("folder");
+        for name in ["run", "data"] {
+            fs::create_dir(folder.path().join(name)).expect("folder");
+        }
+        Some(Self {
+            folder,
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A disk with an empty ext4 file system.
+    fn disk(&self, name: &str, size: u64) -> PathBuf {
+        let path = self.path(name);
+        File::create(&path)
+            .expect("file")
+            .set_len(size)
+            .expect("size");
+        let made = Command::new("mke2fs")
+            .args(["-q", "-F", "-t", "ext4"])
+            .arg(&path)
+            .status();
+        assert!(made.expect("mke2fs").success());
+        path
+    }
+
+    fn clade(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
+        command
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_DATA_HOME", self.path("data"));
+        command
+    }
+
+    fn start(&self, disks: &[&str]) -> Guest {
+        let mut command = self.clade(&["run", "mini"]);
+        for disk in disks {
+            command.args(["--disk", disk]);
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("clade");
+        Guest {
+            input: child.stdin.take().expect("piped"),
+            output: BufReader::new(child.stdout.take().expect("piped")),
+            child,
+        }
+    }
+
+    /// The process of the one machine.
+    fn machine(&self) -> Pid {
+        let listed = self
+            .clade(&["ps", "--json"])
+            .output()
+            .expect("clade")
+            .stdout;
+        let listed: serde_json::Value = serde_json::from_slice(&listed).expect("JSON");
+        let pid = listed[0]["pid"].as_i64().expect("a machine with a pid");
+        Pid::from_raw(pid as i32).expect("pid")
+    }
+}
+
+impl Guest {
+    /// Runs a script, and returns what it prints.
+    fn run(&mut self, script: &str) -> String {
+        const END: &str = "-- that was all --";
+        writeln!(self.input, "{{ {script}\n}} 2>&1; echo; echo '{END}'").expect("it listens");
+        let mut printed = String::new();
+        loop {
+            let mut line = String::new();
+            let length = self.output.read_line(&mut line).expect("text");
+            assert!(length > 0, "the guest has ended; it printed {printed}");
+            if line.trim_end() == END {
+                return printed.trim_end().to_owned();
+            }
+            printed.push_str(&line);
+        }
+    }
+
+    fn end(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().expect("clade").success());
+    }
+}
+
+/// Checks the file system on a raw disk as it is, changing nothing.
+fn assert_clean(disk: &Path) {
+    let checked = Command::new("e2fsck").args(["-f", "-n"]).arg(disk).output();
+    let checked = checked.expect("e2fsck");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("plain path")
+}
+
+#[test]
+fn a_guest_uses_its_disks() {
+    let Some(home) = Home::new("a_guest_uses_its_disks") else {
+        return;
+    };
+    let disk = home.disk("disk.img", 64 << 20);
+    fs::write(
+        home.path("read.img"),
+        [b"only to be read\n", &[0; 496][..]].concat(),
+    )
+    .expect("file");
+    let written = format!("{},serial=S-1", text(&disk));
+    let read = format!("{},ro", text(&home.path("read.img")));
+    let mut guest = home.start(&[&written, &read]);
+    assert_eq!(guest.run("cat /sys/block/vda/serial"), "S-1");
+    assert_eq!(
+        guest.run("cat /sys/block/vda/size /sys/block/vdb/ro"),
+        "131072\n1"
+    );
+    assert_eq!(guest.run("head -n 1 /dev/vdb"), "only to be read");
+    assert!(guest.run("echo x >/dev/vdb").contains("not permitted"));
+    let rng = "cat /sys/class/misc/hw_random/rng_current; head -c 1000 /dev/hwrng | wc -c";
+    assert_eq!(guest.run(rng), "virtio_rng.0\n1000");
+    guest.run("mkdir /d; mount -t ext4 /dev/vda /d; cp -a /bin/busybox /lib /d");
+    // Nobody else may use it meanwhile.
+    let second = home
+        .clade(&["run", "mini", "--disk", &written])
+        .output()
+        .expect("clade");
+    assert_eq!(second.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use"));
+    let sum = "sha256sum /d/busybox | cut -c1-64";
+    let there = guest.run(sum);
+    guest.run("umount /d");
+    guest.end();
+    assert_clean(&disk);
+
+    let mut guest = home.start(&[&format!("{},ro", text(&disk))]);
+    let mount = "mkdir /d; mount -t ext4 -o ro /dev/vda /d; mount | grep -c vda";
+    assert_eq!(guest.run(mount), "1");
+    assert_eq!(guest.run(sum), there);
+    assert_eq!(guest.run("sha256sum /bin/busybox | cut -c1-64"), there);
+    guest.end();
+}
+
+#[test]
+fn what_was_flushed_survives_the_death_of_the_machine() {
+    let Some(home) = Home::new("what_was_flushed_survives_the_death_of_the_machine") else {
+        return;
+    };
+    let disk = home.disk("disk.img", 128 << 20);
+    let mut guest = home.start(&[text(&disk)]);
+    let mounted = guest.run("mkdir /d; mount -t ext4 /dev/vda /d; mount | grep -c vda");
+    assert_eq!(mounted, "1");
+    // Files that are flushed one by one and told of, with a writer beside that never waits.
+    let script = "(while :; do dd if=/dev/zero of=/d/noise bs=64k count=200 2>/dev/null; done) &
+        i=0; while :; do i=$((i + 1))
+        head -c 20000 /dev/urandom >/tmp/f; cp /tmp/f /d/f$i; fsync /d/f$i /d
+        echo flushed $i $(sha256sum </tmp/f | cut -c1-64); done";
+    writeln!(guest.input, "{script}").expect("it listens");
+    let mut flushed = Vec::new();
+    let begun = Instant::now();
+    while flushed.len() < 20 || begun.elapsed() < Duration::from_secs(3) {
+        let mut line = String::new();
+        assert_ne!(guest.output.read_line(&mut line).expect("text"), 0);
+        if let [_, number, sum] = line.split_whitespace().collect::<Vec<_>>()[..] {
+            flushed.push((number.to_owned(), sum.to_owned()));
+        }
+    }
+    kill_process(home.machine(), Signal::KILL).expect("killed");
+    let mut rest = String::new();
+    let _ = guest.output.read_to_string(&mut rest);
+    drop(guest.input);
+    assert!(!guest.child.wait().expect("clade").success());
+
+    // Linux replays its journal; then all is there, and all is well.
+    let mut guest = home.start(&[text(&disk)]);
+    guest.run("mkdir /d; mount -t ext4 /dev/vda /d");
+    for (number, sum) in &flushed {
+        let found = guest.run(&format!("sha256sum </d/f{number} | cut -c1-64"));
+        assert_eq!(&found, sum, "file {number} of {}", flushed.len());
+    }
+    guest.run("umount /d");
+    guest.end();
+    assert_clean(&disk);
+}
+
+#[test]
+fn a_guest_that_resets_finds_its_disk_again() {
+    let Some(home) = Home::new("a_guest_that_resets_finds_its_disk_again") else {
+        return;
+    };
+    fs::write(home.path("disk.img"), vec![0; 1 << 20]).expect("file");
+    let mut guest = home.start(&[text(&home.path("disk.img"))]);
+    guest.run("echo written before >/dev/vda; sync");
+    writeln!(guest.input, "reboot -f").expect("it listens");
+    // What is typed before the next boot's shell listens may be lost.
+    let Guest {
+        mut child,
+        mut input,
+        output,
+    } = guest;
+    let typist = thread::spawn(move || {
+        while writeln!(input, "head -n 1 /dev/vda").is_ok() {
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    let found = output.lines().map(|line| line.expect("text"));
+    assert!(
+        found.into_iter().any(|line| line == "written before"),
+        "it has ended"
+    );
+    kill_process(home.machine(), Signal::KILL).expect("killed");
+    child.wait().expect("clade");
+    typist.join().expect("typist");
+}
+
+#[test]
+fn a_disk_that_is_none_is_refused() {
+    let Some(home) = Home::new("a_disk_that_is_none_is_refused") else {
+        return;
+    };
+    fs::write(home.path("odd"), [0; 100]).expect("file");
+    fs::write(home.path("guest.img"), b"QFI\xfb and more").expect("file");
+    let cases = [
+        ("none.img", "truncate --size=8G"),
+        ("data", "is a folder"),
+        ("odd", "no multiple of 512"),
+        ("guest.img", "format=raw"),
+        ("odd,format=qcow2", "qemu-img check"),
+        ("odd,format=vmdk", "there are raw and qcow2"),
+    ];
+    for (disk, text) in cases {
+        let disk = home.path(disk);
+        let refused = home
+            .clade(&["run", "mini", "--disk", self::text(&disk)])
+            .output();
+        let refused = refused.expect("clade");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains(text),
+            "{disk:?}: {said}"
+        );
+    }
+}
