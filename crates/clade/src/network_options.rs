@@ -1,7 +1,7 @@
 //! What `--network` and its kin say.
 
 use clade_net::{Forward, Host};
-use clade_vmm::spec::{NetworkSpec, OutsideSpec};
+use clade_vmm::spec::{NetworkSpec, OutsideSpec, SwitchName};
 
 use crate::failure::Failure;
 
@@ -9,7 +9,8 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct NetworkOptions {
     /// What the machine's network card is connected to: `user`, a network of its own with the
-    /// world behind it, by way of this user's sockets; or `none`.
+    /// world behind it, by way of this user's sockets; `none`; `tap:INTERFACE`; or any other name,
+    /// which machines share that shall see each other.
     #[arg(long, value_name = "NETWORK", default_value = "user")]
     network: String,
     /// Let a port of the host lead to one of the guest: [ADDRESS:]HOST:GUEST[/udp]. Open on
@@ -27,6 +28,11 @@ pub(crate) struct NetworkOptions {
 }
 
 impl NetworkOptions {
+    /// Whether the host's ports are known only when they are open.
+    pub(crate) fn wants_any_port(&self) -> bool {
+        self.publish.iter().any(|forward| forward.host == 0)
+    }
+
     pub(crate) fn spec(self) -> Result<NetworkSpec, Failure> {
         let outside = OutsideSpec {
             forwards: self.publish,
@@ -40,9 +46,20 @@ impl NetworkOptions {
                 "a machine with `--network none` has no ports and reaches no hosts; \
                  leave out --publish, --allow-host and --deny-host",
             )),
-            other => Err(Failure::new(format!(
-                "there is no network `{other}`: `user` or `none` is wanted"
-            ))),
+            other => match other.strip_prefix("tap:") {
+                None => {
+                    let name = other.parse::<SwitchName>();
+                    let name = name.map_err(|error| Failure::new(error.to_string()))?;
+                    Ok(NetworkSpec::Switch(name, outside))
+                }
+                Some(interface) if outside == OutsideSpec::default() => {
+                    Ok(NetworkSpec::Tap(interface.to_owned()))
+                }
+                Some(_) => Err(Failure::new(
+                    "what goes through a tap interface is the host's business; \
+                     leave out --publish, --allow-host and --deny-host",
+                )),
+            },
         }
     }
 }

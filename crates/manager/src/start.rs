@@ -6,8 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use clade_net::Forward;
 use clade_vmm::control::{Connection, Event, FromMachine, SOCKET_FILE};
 use clade_vmm::folder::MACHINE_LOG_FILE;
+use clade_vmm::network::read_forwards;
 use clade_vmm::spec::MachineSpec;
 
 use crate::create::check_host;
@@ -28,6 +30,8 @@ const SOCKET_NAME_MAX: usize = "vsock.sock_4294967295".len();
 pub struct Started {
     /// What it is.
     pub spec: MachineSpec,
+    /// The folder of its sockets.
+    sockets: PathBuf,
     process: Process,
 }
 
@@ -102,7 +106,15 @@ pub(crate) fn launch(
     match connection.receiver.receive() {
         Ok(Some(FromMachine::Event(Event::Ready))) => {
             let spec = spec.clone();
-            Ok((Started { spec, process }, connection))
+            let sockets = sockets.clone();
+            Ok((
+                Started {
+                    spec,
+                    sockets,
+                    process,
+                },
+                connection,
+            ))
         }
         Ok(Some(FromMachine::Event(Event::Refused { reason }))) => {
             process.wait();
@@ -124,6 +136,11 @@ fn check_length(sockets: &Path) -> Result<(), Error> {
 }
 
 impl Started {
+    /// The ports of this host that lead to the machine, as they are open.
+    pub fn forwards(&self) -> Vec<Forward> {
+        read_forwards(&self.sockets)
+    }
+
     /// The machine's process is gone without a word; this is why, as far as can be known.
     pub fn into_death(self) -> Error {
         self.process.into_death()

@@ -15,11 +15,16 @@ mod config;
 mod network;
 mod output;
 mod packet;
+mod poller;
 mod segment;
+pub mod switch;
+mod tap;
 pub mod user;
 
 pub use config::{Forward, ForwardError, Host, HostError, MacAddress, MacError, Protocol};
 pub use network::Network;
 pub use packet::{HEADER_LENGTH, MAX_PACKET, Offload};
 pub use segment::{Accepts, lower};
+pub use switch::{Switch, SwitchError};
+pub use tap::{Tap, TapError};
 pub use user::{UserConfig, UserNetwork};

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::{Accepts, UserNetwork, lower};
+use crate::{Accepts, Switch, Tap, UserNetwork, lower};
 
 enum Link {
     User(Box<UserNetwork>),
+    Switch(Box<Switch>),
+    Tap(Tap),
 }
 
 /// What a machine's network card is connected to.
@@ -28,6 +30,18 @@ impl From<UserNetwork> for Network {
     }
 }
 
+impl From<Switch> for Network {
+    fn from(switch: Switch) -> Self {
+        Network::new(Link::Switch(Box::new(switch)))
+    }
+}
+
+impl From<Tap> for Network {
+    fn from(tap: Tap) -> Self {
+        Network::new(Link::Tap(tap))
+    }
+}
+
 impl Network {
     fn new(link: Link) -> Self {
         Network {
@@ -42,6 +56,8 @@ impl Network {
     pub fn watched(&self) -> BorrowedFd<'_> {
         match &self.link {
             Link::User(user) => user.watched(),
+            Link::Switch(switch) => switch.watched(),
+            Link::Tap(tap) => tap.watched(),
         }
     }
 
@@ -50,6 +66,8 @@ impl Network {
     pub fn poll(&mut self) -> Option<Duration> {
         match &mut self.link {
             Link::User(user) => user.poll(),
+            Link::Switch(switch) => switch.poll(),
+            Link::Tap(_) => None,
         }
     }
 
@@ -58,6 +76,8 @@ impl Network {
         self.lowered.clear();
         match &mut self.link {
             Link::User(user) => user.reset(),
+            Link::Switch(switch) => switch.reset(),
+            Link::Tap(_) => {}
         }
     }
 
@@ -71,6 +91,8 @@ impl Network {
     pub fn send(&mut self, packet: &mut [u8]) {
         match &mut self.link {
             Link::User(user) => user.send(packet),
+            Link::Switch(switch) => switch.send(packet),
+            Link::Tap(tap) => tap.send(packet),
         }
     }
 
@@ -83,6 +105,8 @@ impl Network {
             }
             let arrived = match &mut self.link {
                 Link::User(user) => user.receive(packet),
+                Link::Switch(switch) => switch.receive(packet),
+                Link::Tap(tap) => tap.receive(packet),
             };
             if !arrived || !self.accepts.needs_lowering(packet) {
                 return arrived;

@@ -4,17 +4,20 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clade_devices::virtio::{NetBackend, NetOffloads, VirtioNet};
 use clade_net::user::addresses::GUEST;
-use clade_net::{Accepts, Forward, MacAddress, Network, UserConfig, UserNetwork};
+use clade_net::{
+    Accepts, Forward, MacAddress, Network, Switch, SwitchError, Tap, TapError, UserConfig,
+    UserNetwork,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::io_thread::IoWorker;
-use crate::spec::{MachineSpec, NetworkSpec, OutsideSpec};
+use crate::spec::{MachineSpec, NetworkSpec, OutsideSpec, SwitchName};
 
 /// Name of the file in a machine's folder that lists the ports that lead to it, as JSON.
 pub const FORWARDS_FILE: &str = "forwards.json";
@@ -25,6 +28,12 @@ pub enum NetworkError {
     /// The user-mode network.
     #[error(transparent)]
     User(#[from] clade_net::user::UserError),
+    /// A switch.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    /// A tap interface.
+    #[error(transparent)]
+    Tap(#[from] TapError),
     /// Something of the host.
     #[error("the host refuses {what}: {source}")]
     Host {
@@ -66,6 +75,13 @@ impl NetworkLink {
                 write_forwards(folder, user.forwards())?;
                 Network::from(user)
             }
+            NetworkSpec::Switch(name, outside) => {
+                let config = user_config(spec, mac, outside);
+                let switch = Switch::join(&meeting_place(folder, name), config)?;
+                write_forwards(folder, switch.user().forwards())?;
+                Network::from(switch)
+            }
+            NetworkSpec::Tap(interface) => Network::from(Tap::open(interface)?),
         };
         allow_many_descriptors();
         Ok(Some(NetworkLink {
@@ -93,6 +109,12 @@ impl NetworkLink {
     }
 }
 
+/// Where the machines of a switch meet: beside the folders of machines that run.
+fn meeting_place(folder: &Path, name: &SwitchName) -> PathBuf {
+    let runtime = folder.ancestors().nth(2).unwrap_or(folder);
+    runtime.join("networks").join(name.to_string())
+}
+
 fn user_config(spec: &MachineSpec, mac: MacAddress, outside: &OutsideSpec) -> UserConfig {
     UserConfig {
         mac,
@@ -102,6 +124,13 @@ fn user_config(spec: &MachineSpec, mac: MacAddress, outside: &OutsideSpec) -> Us
         allow: outside.allow.clone(),
         deny: outside.deny.clone(),
     }
+}
+
+/// The ports that lead to a machine that runs, as they are open; `folder` is that of its sockets.
+#[must_use]
+pub fn read_forwards(folder: &Path) -> Vec<Forward> {
+    let text = fs::read(folder.join(FORWARDS_FILE)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 fn write_forwards(

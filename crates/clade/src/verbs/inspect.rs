@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clade_manager::{Machine, Machines, State};
+use clade_net::Forward;
 use clade_vmm::control::Status;
+use clade_vmm::network::read_forwards;
 use clade_vmm::record::LifeRecord;
 use clade_vmm::spec::MachineSpec;
 use serde::Serialize;
@@ -36,6 +38,8 @@ struct Everything<'a> {
     folder: &'a Path,
     console_log: PathBuf,
     control_socket: Option<PathBuf>,
+    /// The ports that lead to it while it runs.
+    forwards: Vec<Forward>,
 }
 
 impl Inspect {
@@ -49,6 +53,7 @@ impl Inspect {
 
 fn everything(machine: &Machine) -> Everything<'_> {
     let sockets = machine.sockets().ok();
+    let forwards = sockets.map(read_forwards).unwrap_or_default();
     Everything {
         spec: &machine.spec,
         state: &machine.state,
@@ -56,6 +61,7 @@ fn everything(machine: &Machine) -> Everything<'_> {
         life: machine.record(),
         folder: machine.folder(),
         console_log: machine.folder().join(clade_vmm::console::LOG_FILE),
+        forwards,
         control_socket: sockets.map(|folder| folder.join(clade_vmm::control::SOCKET_FILE)),
     }
 }

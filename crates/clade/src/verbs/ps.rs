@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clade_manager::{Machine, Machines, State, Survey};
 use clade_vmm::control::Status;
+use clade_vmm::network::read_forwards;
 use clade_vmm::record;
-use clade_vmm::spec::NetworkSpec;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -81,12 +81,20 @@ impl Ps {
     }
 }
 
-/// The ports of the host that lead to the guest, as `-p` has them.
-fn ports(network: &NetworkSpec) -> Vec<String> {
-    match network {
-        NetworkSpec::User(outside) => outside.forwards.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    }
+/// The ports of the host that lead to the guest, as `-p` has them: those that are open while it
+/// runs, otherwise those that it wants.
+fn ports(machine: &Machine) -> Vec<String> {
+    let open = machine.sockets().map(read_forwards);
+    let forwards = match (&machine.state, open) {
+        (State::Running { .. }, Ok(open)) => open,
+        _ => {
+            let outside = machine.spec.config.network.outside();
+            outside
+                .map(|outside| outside.forwards.clone())
+                .unwrap_or_default()
+        }
+    };
+    forwards.iter().map(ToString::to_string).collect()
 }
 
 impl Row {
@@ -95,6 +103,7 @@ impl Row {
         let status = running.then(|| machine.status().ok());
         let answer = status.clone().flatten();
         let ask = |what: fn(Status) -> bool| answer.clone().map(what);
+        let ports = ports(&machine);
         let spec = machine.spec;
         Self {
             name: spec.name,
@@ -104,7 +113,7 @@ impl Row {
             engine: spec.config.engine.to_string(),
             cpus: spec.config.cpus,
             memory: spec.config.memory,
-            ports: ports(&spec.config.network),
+            ports,
             created: spec.created,
             temporary: spec.temporary,
             state: machine.state,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -114,6 +115,7 @@ impl Run {
         self.check()?;
         let (detach, stats) = (self.detach, self.stats);
         let interactive = io::stdin().is_terminal();
+        let any_port = self.network.wants_any_port();
         let (order, title) = self.order(interactive)?;
         let input = if interactive {
             Input::Terminal
@@ -125,6 +127,9 @@ impl Run {
         let mut draft = Machines::of_user()?.create(order)?;
         firmware::furnish(&mut draft)?;
         let (started, connection) = draft.start(machine_process::command())?;
+        if any_port {
+            tell_ports(&started);
+        }
         if detach {
             let name = started.spec.name.clone();
             leave_running(started, connection)?;
@@ -220,6 +225,18 @@ impl Run {
             },
         };
         Ok((order, title))
+    }
+}
+
+/// Tells which ports were found for those who wanted any.
+fn tell_ports(started: &Started) {
+    for forward in started.forwards() {
+        let protocol = forward.protocol;
+        let from = SocketAddr::new(forward.address, forward.host);
+        style::note(&format!(
+            "{from} leads to {protocol} port {}",
+            forward.guest
+        ));
     }
 }
 

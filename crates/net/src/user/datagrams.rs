@@ -14,7 +14,7 @@ use rustix::net::{
 use smoltcp::time::{Duration, Instant};
 
 use super::ip::QUOTE;
-use super::poller::{Poller, Token};
+use crate::poller::{Poller, Token};
 
 /// How many pairs there can be at once.
 const MAX_FLOWS: usize = 512;

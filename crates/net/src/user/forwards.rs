@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::addresses::{GATEWAY, is_local};
-use super::poller::{Poller, Token};
+use crate::poller::{Poller, Token};
 use crate::{Forward, Protocol};
 
 /// Why a port of the host cannot be forwarded.
@@ -83,7 +83,7 @@ impl Open {
     pub(super) fn watch(&self, index: usize, poller: &Poller) -> io::Result<()> {
         match &self.listener {
             Listener::Tcp(listener) => poller.add(listener, Token::Forward(index)),
-            Listener::Udp(socket) => poller.add(&**socket, Token::Forward(index)),
+            Listener::Udp(socket) => poller.add_input(&**socket, Token::Forward(index)),
         }
     }
 

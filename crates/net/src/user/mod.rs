@@ -13,7 +13,6 @@ mod dns;
 mod forwards;
 mod ip;
 mod names;
-mod poller;
 mod rules;
 mod tcp;
 #[cfg(test)]
@@ -37,12 +36,15 @@ pub use self::forwards::ForwardFailed;
 use self::forwards::{Listener, Open, seen_as};
 use self::ip::Identification;
 use self::names::Names;
-use self::poller::{Poller, Token};
 use self::rules::Rules;
 use self::tcp::{Refusal, Tcp};
 use crate::output::{Output, ethertype};
 use crate::packet::{ETHERNET, HEADER_LENGTH};
+use crate::poller::{Poller, Token};
 use crate::{Forward, Host, MacAddress};
+
+/// How many datagrams of a forwarded port are taken in one round.
+const ROUND: usize = 64;
 
 /// What makes a user-mode network.
 #[derive(Debug, Clone)]
@@ -362,6 +364,7 @@ impl UserNetwork {
                 Token::Tcp(id) => self.tcp.ready(id, ready, now),
                 Token::Datagram(id) => self.datagrams.ready(id),
                 Token::Forward(index) => self.serve_forward(index, now),
+                Token::Peer(_) | Token::Listener | Token::Inner => {}
             }
         }
         let mut refused = Vec::new();
@@ -422,7 +425,10 @@ impl UserNetwork {
             }
             Listener::Udp(socket) => {
                 let mut data = vec![0; 65535];
-                while let Ok((length, client)) = socket.recv_from(&mut data) {
+                for _ in 0..ROUND {
+                    let Ok((length, client)) = socket.recv_from(&mut data) else {
+                        break;
+                    };
                     let wanted = Key {
                         kind: Kind::Udp,
                         guest,
@@ -431,12 +437,12 @@ impl UserNetwork {
                     let key = self.datagrams.forward(socket, client, wanted, now);
                     // What the guest does not take in time is lost, as datagrams are.
                     if self.output.has_room() {
-                        let Self {
-                            output,
-                            identification,
-                            ..
-                        } = self;
-                        deliver(output, identification, &key, &data[..length]);
+                        deliver(
+                            &mut self.output,
+                            &mut self.identification,
+                            &key,
+                            &data[..length],
+                        );
                     }
                 }
             }

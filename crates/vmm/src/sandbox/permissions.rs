@@ -37,7 +37,7 @@ impl Permissions {
             read_folders: shares(true),
             write_folders: shares(false),
             disks: !config.disks.is_empty(),
-            network: config.network.reaches_out(),
+            network: config.network.outside().is_some(),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use clade_disk::Format as DiskFormat;
 pub use disk::{DISKS_MAX, DiskSpec};
 pub use flash::FlashSpec;
-pub use network::{NetworkSpec, OutsideSpec};
+pub use network::{NetworkSpec, OutsideSpec, SwitchName};
 pub use share::{SHARES_MAX, ShareSpec};
 
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.

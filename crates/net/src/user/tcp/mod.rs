@@ -17,8 +17,8 @@ use smoltcp::wire::{HardwareAddress, IpListenEndpoint, Ipv4Address, Ipv4Packet, 
 
 use self::flow::{Flow, Served, Stage};
 use self::wire::{MAX_IP, Wire};
-use super::poller::{Poller, Ready, Token};
 use crate::output::Output;
+use crate::poller::{Poller, Ready, Token};
 
 type Engine = Interface;
 
