@@ -38,6 +38,7 @@ pub(super) fn build(config: &FdtConfig) -> Result<Vec<u8>> {
         tree.string("compatible", "riscv-virtio")?;
         tree.string("model", "riscv-virtio,clade")?;
         aliases(tree)?;
+        hypervisor(tree)?;
         chosen(tree, config)?;
         memory(tree, config)?;
         if config.flash {
@@ -59,6 +60,11 @@ fn aliases(tree: &mut Tree) -> Result {
     tree.node("aliases", |tree| {
         tree.string("serial0", &format!("/soc/{}", serial_name()))
     })
+}
+
+/// By this systemd(1) knows that it is in a virtual machine, and serves SSH on the sockets to the host.
+fn hypervisor(tree: &mut Tree) -> Result {
+    tree.node("hypervisor", |tree| tree.string("compatible", "clade"))
 }
 
 fn chosen(tree: &mut Tree, config: &FdtConfig) -> Result {

@@ -100,6 +100,9 @@ fn as_qemu_describes_its_virt_machine() {
         ("/aliases", ""),
         ("/aliases", "serial0"),
         ("/chosen", "rng-seed"),
+        // QEMU's tree tells systemd that it is one by its device fw-cfg.
+        ("/hypervisor", ""),
+        ("/hypervisor", "compatible"),
         // QEMU counted one too many until 8.0.
         ("/soc/plic@c000000", "riscv,ndev"),
     ]);
