@@ -9,10 +9,11 @@ use clade_store::{Folders, Lock, Sha256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{dependency_names, find_package};
+use crate::control::{Paragraph, dependency_names, find_package};
 use crate::http::Http;
 use crate::mirror::{self, Places};
 use crate::openpgp::{MAX_MESSAGE, Trust};
+use crate::progress::Part;
 use crate::release::{Expected, Release};
 use crate::{Error, Progress, deb};
 
@@ -26,6 +27,7 @@ pub(crate) const DEFAULT_SUITE: &str = "trixie";
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) cache: PathBuf,
+    pub(crate) data: PathBuf,
     pub(crate) places: Places,
     pub(crate) trust: Trust,
     /// Pause before a failed fetch is tried again; later pauses are longer.
@@ -38,6 +40,7 @@ impl Setup {
         let folders = Folders::of_user()?;
         Ok(Self {
             cache: folders.cache().to_owned(),
+            data: folders.data().to_owned(),
             places: Places::of_user(&folders),
             trust: Trust::debian().map_err(|reason| Error::malformed("Debian's keys", reason))?,
             pause: Duration::from_millis(250),
@@ -160,6 +163,20 @@ impl<'a> Archive<'a> {
             name: name.to_owned(),
             suite: self.suite.to_owned(),
         })?;
+        self.record(name, &paragraph)
+    }
+
+    /// All packages, as text.
+    pub(crate) fn index(&self) -> &str {
+        &self.index
+    }
+
+    /// What the index says of a package.
+    pub(crate) fn record(
+        &self,
+        name: &str,
+        paragraph: &Paragraph<'_>,
+    ) -> Result<PackageRecord, Error> {
         let field = |field: &str| {
             paragraph.field(field).ok_or_else(|| {
                 Error::malformed(format!("the index entry of {name}"), format!("no {field}"))
@@ -192,15 +209,40 @@ impl<'a> Archive<'a> {
 
     /// Brings a package into the cache, unless it is there.
     pub(crate) fn fetch(&self, package: &PackageRecord) -> Result<PathBuf, Error> {
+        self.fetch_telling(package, self.progress)
+    }
+
+    /// Brings many packages into the cache, as one task.
+    pub(crate) fn fetch_all<'p>(
+        &self,
+        packages: impl Iterator<Item = &'p PackageRecord> + Clone,
+    ) -> Result<(), Error> {
+        let total = packages.clone().map(|package| package.size).sum();
+        let label = format!("fetching {} packages", packages.clone().count());
+        self.progress.begin(&label, total);
+        let part = Part::new(self.progress);
+        for package in packages {
+            self.fetch_telling(package, &part)?;
+            part.complete(package.size);
+        }
+        self.progress.finish();
+        Ok(())
+    }
+
+    fn fetch_telling(
+        &self,
+        package: &PackageRecord,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf, Error> {
         let path = package_path(self.setup, package);
-        let _lock = self.setup.lock(&package.name, self.progress)?;
-        if !is_intact(&path, package, self.progress)? {
+        let _lock = self.setup.lock(&package.name, progress)?;
+        if !is_intact(&path, package, progress)? {
             let url = format!("{}/{}", self.url, package.filename);
             let expected = Expected {
                 size: package.size,
                 sha256: package.sha256,
             };
-            self.http.download(&url, &path, expected, self.progress)?;
+            self.http.download(&url, &path, expected, progress)?;
         }
         Ok(path)
     }

@@ -5,6 +5,17 @@
 pub(crate) struct Paragraph<'a>(&'a str);
 
 impl<'a> Paragraph<'a> {
+    /// The package that it is about, where that is said first, as package indices do.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        let name = self.0.strip_prefix("Package:")?.lines().next()?.trim();
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// All of it, as written.
+    pub(crate) fn text(&self) -> &'a str {
+        self.0
+    }
+
     /// The value of a field, with its continuation lines and without comments, or `None`.
     ///
     /// Field names are compared without regard to case. Of a field that stands twice, the first counts.

@@ -2,11 +2,14 @@
 //!
 //! Nothing here writes to disk: entries are handed out by name, and it is the caller who names files.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// Most bytes that a package unpacks to. Debian's kernel, one of the largest, has 130 MiB.
 const MAX_UNPACKED: u64 = 2 << 30;
+/// Most bytes that its control files unpack to.
+const MAX_CONTROL: u64 = 64 << 20;
 /// Largest dictionary that an .xz file may ask for, in KiB. `xz -9` asks for 64 MiB.
 const MAX_XZ_MEMORY: u32 = 256 << 10;
 
@@ -17,7 +20,11 @@ pub enum Kind {
     File,
     /// A symbolic link, with its target as written.
     Link(String),
-    /// A folder, device or hard link.
+    /// Another name of a file in the same package, whose path it gives in the form of [`Entry::path`].
+    HardLink(String),
+    /// A folder.
+    Folder,
+    /// A device or a pipe; packages have none.
     Other,
 }
 
@@ -31,6 +38,12 @@ pub struct Entry {
     pub size: u64,
     /// Permission bits, as in `chmod`.
     pub mode: u32,
+    /// The owner's number.
+    pub user: u32,
+    /// The group's number.
+    pub group: u32,
+    /// When it was last changed, in seconds since 1970.
+    pub modified: i64,
     /// What it is.
     pub kind: Kind,
 }
@@ -43,36 +56,71 @@ pub fn visit(
     package: impl Read,
     mut visit: impl FnMut(&Entry, &mut dyn Read) -> io::Result<()>,
 ) -> io::Result<()> {
-    let data = data_archive(BufReader::new(package))?;
+    let data = member(BufReader::new(package), "data.tar")?;
     let mut archive = tar::Archive::new(decompress(data)?.take(MAX_UNPACKED));
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = path
-            .trim_start_matches("./")
-            .trim_start_matches('/')
-            .to_owned();
-        let header = entry.header();
-        let kind = match header.entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => Kind::File,
-            tar::EntryType::Symlink => {
-                let target = entry.link_name_bytes().unwrap_or_default();
-                Kind::Link(String::from_utf8_lossy(&target).into_owned())
-            }
-            _ => Kind::Other,
-        };
-        let mode = header.mode()? & 0o7777;
-        let described = Entry {
-            path,
-            size: entry.size(),
-            mode,
-            kind,
-        };
+        let described = Entry::of(&entry)?;
         visit(&described, &mut entry)?;
     }
     // What follows the last entry is padding, but only its reader knows whether all was intact.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(())
+}
+
+impl Entry {
+    fn of(entry: &tar::Entry<'_, impl Read>) -> io::Result<Self> {
+        let header = entry.header();
+        let target = || {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            String::from_utf8_lossy(&target).into_owned()
+        };
+        let kind = match header.entry_type() {
+            tar::EntryType::Regular | tar::EntryType::Continuous => Kind::File,
+            tar::EntryType::Symlink => Kind::Link(target()),
+            tar::EntryType::Link => Kind::HardLink(from_root(&target())),
+            tar::EntryType::Directory => Kind::Folder,
+            _ => Kind::Other,
+        };
+        let number = |value: u64| {
+            u32::try_from(value).map_err(|_| malformed("an owner's number has more than 32 bits"))
+        };
+        Ok(Self {
+            path: from_root(&String::from_utf8_lossy(&entry.path_bytes())),
+            size: entry.size(),
+            mode: header.mode()? & 0o7777,
+            user: number(header.uid()?)?,
+            group: number(header.gid()?)?,
+            modified: header.mtime()?.try_into().unwrap_or(i64::MAX),
+            kind,
+        })
+    }
+}
+
+fn from_root(path: &str) -> String {
+    path.trim_start_matches("./")
+        .trim_start_matches('/')
+        .to_owned()
+}
+
+/// The package's control files (deb(5)) by their names: `control`, `postinst`, `md5sums` and so on.
+///
+/// # Errors
+/// The package is malformed or truncated.
+pub fn control_files(package: impl Read) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let control = member(BufReader::new(package), "control.tar")?;
+    let mut archive = tar::Archive::new(decompress(control)?.take(MAX_CONTROL));
+    let mut files = BTreeMap::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let described = Entry::of(&entry)?;
+        if described.kind == Kind::File {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            files.insert(described.path, content);
+        }
+    }
+    Ok(files)
 }
 
 /// [`visit`] for a package in a file.
@@ -86,8 +134,9 @@ pub fn visit_file(
     visit(std::fs::File::open(package)?, visit_entry)
 }
 
-/// Finds the member that holds the file tree: the third, named `data.tar` with or without an ending.
-fn data_archive<R: BufRead>(mut package: R) -> io::Result<BufReader<Member<R>>> {
+/// Finds a member by its name, which may have an ending that tells its compression. `data.tar` holds
+/// the file tree.
+fn member<R: BufRead>(mut package: R, wanted: &str) -> io::Result<BufReader<Member<R>>> {
     let mut magic = [0; 8];
     package.read_exact(&mut magic)?;
     if &magic != b"!<arch>\n" {
@@ -95,7 +144,8 @@ fn data_archive<R: BufRead>(mut package: R) -> io::Result<BufReader<Member<R>>> 
     }
     loop {
         let (name, size) = ar_header(&mut package)?;
-        if name == "data.tar" || name.starts_with("data.tar.") {
+        let ending = name.strip_prefix(wanted);
+        if ending.is_some_and(|ending| ending.is_empty() || ending.starts_with('.')) {
             return Ok(BufReader::new(Member {
                 package,
                 left: size,
@@ -235,7 +285,10 @@ mod tests {
                 "{compression}"
             );
             assert_eq!(find("usr/link").0.kind, Kind::Link("../share".to_owned()));
-            assert_eq!(find("usr/share/").0.kind, Kind::Other);
+            assert_eq!(find("usr/share/").0.kind, Kind::Folder);
+            let control = control_files(&*fs::read(&package).unwrap()).unwrap();
+            assert!(control["control"].starts_with(b"Package: t\n"));
+            assert!(control.contains_key("md5sums") || control.len() == 1);
         }
     }
 
@@ -247,6 +300,9 @@ mod tests {
             path: path.to_owned(),
             size,
             mode: 0o644,
+            user: 0,
+            group: 0,
+            modified: 0,
             kind: Kind::File,
         };
         assert_eq!(

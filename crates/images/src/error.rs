@@ -107,6 +107,49 @@ pub enum Error {
         /// The suite that was searched.
         suite: String,
     },
+    /// Something that packages depend on is not in the suite.
+    #[error(
+        "the suite {suite} has no package that serves as {wanted} for riscv64{}; \
+         check the names given with --include",
+        if chain.is_empty() { String::new() } else { format!(", which {chain} needs") }
+    )]
+    Dependency {
+        /// The relation that nothing meets.
+        wanted: String,
+        /// The suite that was searched.
+        suite: String,
+        /// From what was asked for to what needs it; empty if it was itself asked for.
+        chain: String,
+    },
+    /// Two packages cannot be installed together.
+    #[error("these packages cannot be together in one image: {one}; {other}")]
+    Conflict {
+        /// From what was asked for to the one.
+        one: String,
+        /// From what was asked for to the other.
+        other: String,
+    },
+    /// No package can have this name.
+    #[error(
+        "{name:?} is not the name of a Debian package; --include takes names, with commas between"
+    )]
+    BadPackage {
+        /// What was asked for.
+        name: String,
+    },
+    /// A system's packages could not be configured.
+    #[error(
+        "the image could not be configured: {reason}. What its console said last:\n\n{shown}\n\n\
+         More of it is in {}", log.display()
+    )]
+    Configure {
+        /// What went wrong.
+        reason: String,
+        /// The console's last lines.
+        shown: String,
+        /// Where more of them are.
+        log: PathBuf,
+    },
     /// A package lacks a file that it should have.
     #[error("the package {package} has no file {path}")]
     NoFile {
@@ -182,6 +225,9 @@ pub enum Error {
         /// Bytes that this user can still write there.
         free: u64,
     },
+    /// The image's file system cannot be written.
+    #[error(transparent)]
+    FileSystem(#[from] clade_ext4::Error),
     /// The cache cannot be read or written.
     #[error(transparent)]
     Store(#[from] clade_store::Error),

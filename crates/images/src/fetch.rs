@@ -1,6 +1,6 @@
 //! Packages by their names, from the cache or else from the archive.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -69,6 +69,16 @@ impl Package {
             package: self.name.clone(),
             path: path.to_owned(),
         })
+    }
+
+    /// The package's control files; see [`deb::control_files`].
+    ///
+    /// # Errors
+    /// The package cannot be read.
+    pub fn control_files(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        fs::File::open(&self.path)
+            .and_then(deb::control_files)
+            .map_err(|error| Error::malformed(format!("the package {}", self.name), error))
     }
 
     /// Calls `visit` with each entry, in order, and a reader of its content.

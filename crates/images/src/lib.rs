@@ -18,6 +18,7 @@ mod archive;
 mod control;
 pub mod cpio;
 pub mod deb;
+mod debian;
 mod download;
 mod error;
 mod fetch;
@@ -36,6 +37,7 @@ mod release;
 mod tests;
 
 pub use archive::Architecture;
+pub use debian::{DebianImage, DebianRequest, FirstBoot, RunMachine};
 pub use error::Error;
 pub use fetch::{Package, Source};
 pub use firmware::{Firmware, FirmwareName};
@@ -57,6 +59,25 @@ pub fn ensure(request: &Request, progress: &dyn Progress) -> Result<Image, Error
     image::ensure(&Setup::of_user()?, request, progress)
 }
 
+/// Makes a Debian system ready that machines can be made from: one that was built before, without a
+/// network, else from packages of a Debian mirror, which are configured in a machine that `runner` runs.
+/// A second process that wants the same one waits for the first and uses its result.
+///
+/// # Errors
+/// As for [`ensure`]; packages that cannot be had together; the machine fails to configure them.
+pub fn ensure_debian(
+    request: &DebianRequest,
+    runner: &dyn RunMachine,
+    progress: &dyn Progress,
+) -> Result<DebianImage, Error> {
+    debian::ensure(&Setup::of_user()?, request, runner, progress)
+}
+
+/// Whether an image's name is of those that [`ensure_debian`] makes.
+pub fn is_debian(name: &str) -> bool {
+    name.split(':').next() == Some("debian")
+}
+
 /// The known images, those in the cache with their size and version.
 ///
 /// # Errors
@@ -64,6 +85,7 @@ pub fn ensure(request: &Request, progress: &dyn Progress) -> Result<Image, Error
 pub fn list() -> Result<Vec<ImageSummary>, Error> {
     let setup = Setup::of_user()?;
     let mut images = image::list(&setup)?;
+    images.extend(debian::list(&setup));
     images.extend(oci::list(&setup));
     Ok(images)
 }

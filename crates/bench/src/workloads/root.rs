@@ -133,7 +133,7 @@ impl Root {
                 self.file(&path, entry.mode & 0o777, bytes);
             }
             deb::Kind::Link(target) => self.link(&path, target),
-            deb::Kind::Other => {}
+            deb::Kind::HardLink(_) | deb::Kind::Folder | deb::Kind::Other => {}
         }
         Ok(())
     }

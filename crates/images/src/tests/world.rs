@@ -150,6 +150,7 @@ impl World {
     pub(crate) fn setup(&self) -> Setup {
         Setup {
             cache: self.folder.path().join("cache"),
+            data: self.folder.path().join("data"),
             places: Places {
                 config: self.folder.path().join("config.toml"),
                 apt: self.folder.path().join("apt"),

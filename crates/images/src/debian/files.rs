@@ -1,0 +1,136 @@
+//! What Clade adds to the packages: settings of a machine that has no screen and one user.
+
+use clade_ext4::{Builder, Metadata};
+
+use super::system::Plan;
+
+/// Where the first boot finds its script; it removes the folder.
+pub(crate) const CONFIGURE: &str = "usr/lib/clade/configure";
+const PACKAGES: &str = "usr/lib/clade/packages";
+
+const SCRIPT: &str = include_str!("../../guest/debian/configure");
+
+const FILES: [(&str, &str); 10] = [
+    ("etc/hostname", "debian\n"),
+    (
+        "etc/hosts",
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n\
+         ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n",
+    ),
+    (
+        "etc/fstab",
+        "# The root file system is mounted by the initial RAM disk, which the host provides.\n",
+    ),
+    ("etc/locale.conf", "LANG=C.UTF-8\n"),
+    // The host boots the machine with a kernel and an initial RAM disk of its own.
+    (
+        "etc/initramfs-tools/update-initramfs.conf",
+        "update_initramfs=no\nbackup_initramfs=no\n",
+    ),
+    (
+        "etc/ssh/sshd_config.d/clade.conf",
+        "PasswordAuthentication no\n",
+    ),
+    (
+        "etc/systemd/network/80-dhcp.network",
+        include_str!("../../guest/debian/dhcp.network"),
+    ),
+    (
+        "etc/systemd/system/serial-getty@.service.d/autologin.conf",
+        include_str!("../../guest/debian/autologin.conf"),
+    ),
+    (
+        "etc/systemd/system/sshd-keygen.service.d/ed25519.conf",
+        include_str!("../../guest/debian/keygen.conf"),
+    ),
+    (
+        "etc/systemd/system/sshd-vsock@.service.d/keygen.conf",
+        "[Unit]\nWants=sshd-keygen.service\nAfter=sshd-keygen.service\n",
+    ),
+];
+
+/// Changes with all of it.
+pub(crate) fn recipe() -> String {
+    let files = FILES.map(|(path, content)| format!("{path} {content}"));
+    format!("{} {SCRIPT}", files.join("\n"))
+}
+
+/// Adds all of it.
+pub(crate) fn add(image: &mut Builder, plan: &Plan<'_>) -> Result<(), clade_ext4::Error> {
+    let file = Metadata {
+        modified: plan.date,
+        ..Metadata::file()
+    };
+    let program = Metadata {
+        permissions: 0o755,
+        ..file.clone()
+    };
+    for (path, content) in FILES {
+        image.file(path, &file, content.as_bytes())?;
+    }
+    image.file(
+        "etc/apt/sources.list.d/debian.sources",
+        &file,
+        sources(plan.suite, plan.mirror).as_bytes(),
+    )?;
+    image.symlink("etc/default/locale", &file, "../locale.conf")?;
+    // Scripts want it before its package has chosen one.
+    image.symlink("usr/bin/awk", &file, "mawk")?;
+
+    image.file(CONFIGURE, &program, SCRIPT.as_bytes())?;
+    let names: String = plan
+        .packages
+        .iter()
+        .map(|package| format!("{}\n", package.name))
+        .collect();
+    image.file(PACKAGES, &file, names.as_bytes())?;
+    Ok(())
+}
+
+/// apt's list of sources (sources.list(5)): Debian's own address, and the mirror that was asked for.
+fn sources(suite: &str, mirror: Option<&str>) -> String {
+    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let source = |url: &str, suites: &str| {
+        format!("Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\nSigned-By: {keys}\n")
+    };
+    let rolling = ["sid", "unstable", "experimental"].contains(&suite);
+    let mut sources = Vec::new();
+    if let Some(mirror) = mirror {
+        sources.push(source(mirror, suite));
+    }
+    if rolling {
+        sources.push(source("http://deb.debian.org/debian", suite));
+    } else {
+        let suites = format!("{suite} {suite}-updates");
+        sources.push(source("http://deb.debian.org/debian", &suites));
+        let suites = format!("{suite}-security");
+        sources.push(source("http://deb.debian.org/debian-security", &suites));
+    }
+    sources.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stable_suite_gets_its_updates_and_the_users_mirror_comes_first() {
+        let text = sources("trixie", Some("http://mirror.example/debian"));
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("URIs") || line.starts_with("Suites"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "URIs: http://mirror.example/debian",
+                "Suites: trixie",
+                "URIs: http://deb.debian.org/debian",
+                "Suites: trixie trixie-updates",
+                "URIs: http://deb.debian.org/debian-security",
+                "Suites: trixie-security",
+            ]
+        );
+        assert!(!sources("sid", None).contains("updates"));
+    }
+}

@@ -1,0 +1,427 @@
+//! Finished systems, kept as templates: built once, checked on every use, never written to.
+
+use std::fs::{self, File, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use clade_store::Sha256;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::first_boot::{FirstBoot, RunMachine};
+use super::name::{NAME, Variant};
+use super::resolve::{Priority, Universe};
+use super::{files, initrd, system};
+use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup};
+use crate::fetch::Package;
+use crate::image::ImageSummary;
+use crate::{Error, Progress, Silent};
+
+const DESCRIPTION: &str = "Debian with systemd, apt and SSH, on a disk of its own";
+
+/// Size of the file system in bytes. The image file takes what is written to it.
+const DISK_SIZE: u64 = 16 << 30;
+/// Space on the host that building takes at most, in bytes, without `--include`.
+const NEEDED_SPACE: u64 = 2 << 30;
+
+/// Changes whenever this module makes something else from the same packages and files.
+const RECIPE: &str = "1";
+
+/// What belongs to a Debian system besides what is required or important.
+const ADDED: [&str; 4] = [
+    "dbus",
+    "linux-image-riscv64",
+    "openssh-server",
+    "systemd-resolved",
+];
+
+/// What is important elsewhere: here systemd has the network and the timers, there is no firmware that
+/// describes the machine, and nobody sees debconf's questions.
+const LEFT_OUT: [&str; 10] = [
+    "apt-utils",
+    "cron",
+    "cron-daemon-common",
+    "debconf-i18n",
+    "dhcpcd-base",
+    "dmidecode",
+    "ifupdown",
+    "logrotate",
+    "vim-common",
+    "vim-tiny",
+];
+
+/// Which Debian system is wanted, and where from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DebianRequest {
+    /// `debian`, or `debian:SUITE` for another suite.
+    pub name: String,
+    /// Address of the Debian mirror; found by [`crate::find_mirror`] if `None`.
+    pub mirror: Option<String>,
+    /// The suite, where the name gives none; `trixie` if `None`.
+    pub suite: Option<String>,
+    /// Packages to have besides the usual ones.
+    pub include: Vec<String>,
+    /// Asks the mirror whether there are newer packages than those of a template.
+    pub refresh: bool,
+}
+
+/// A Debian system that machines can be made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DebianImage {
+    /// Its name with the suite and what it includes: `debian:trixie+git`.
+    pub name: String,
+    /// The kernel: a RISC-V Linux `Image`.
+    pub kernel: PathBuf,
+    /// The initial RAM disk, which mounts `/dev/vda`.
+    pub initrd: PathBuf,
+    /// The raw image of the disk. It never changes and is not to be written to; a later version is
+    /// another file, and this one is removed then: link or copy what is to stay.
+    pub disk: PathBuf,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// What `uname -r` says in the guest.
+    pub kernel_version: String,
+    /// The Debian packages that it was built from, as `(name, version)`.
+    pub packages: Vec<(String, String)>,
+}
+
+/// The record of a template; written last, it makes the template valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    name: String,
+    kernel_version: String,
+    recipe: Sha256,
+    suite_date: Timestamp,
+    built: Timestamp,
+    packages: Vec<PackageRecord>,
+    kernel: KeptFile,
+    initrd: KeptFile,
+    disk: KeptFile,
+}
+
+/// A file of the template, with what changes when anybody writes to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptFile {
+    file: String,
+    /// Bytes.
+    size: u64,
+    /// Seconds since 1970 and nanoseconds.
+    modified: (i64, i64),
+    /// Bytes on the host's disk.
+    space: u64,
+}
+
+/// Makes a template ready, from those there are or from the mirror.
+pub(crate) fn ensure(
+    setup: &Setup,
+    request: &DebianRequest,
+    runner: &dyn RunMachine,
+    progress: &dyn Progress,
+) -> Result<DebianImage, Error> {
+    let variant = Variant::new(&request.name, request.suite.as_deref(), &request.include)?;
+    let folder = Folder::of(setup, &variant.folder());
+    if !request.refresh
+        && let Some(manifest) = folder.usable(&Silent)
+    {
+        return Ok(folder.image(&manifest));
+    }
+    let _lock = setup.lock(&format!("{NAME}:{}", variant.folder()), progress)?;
+    // Another process may have built it while this one waited.
+    let there = folder.usable(progress);
+    if let Some(manifest) = &there
+        && !request.refresh
+    {
+        return Ok(folder.image(manifest));
+    }
+    let archive = Archive::open(
+        setup,
+        request.mirror.as_deref(),
+        &variant.suite,
+        Architecture::Riscv64,
+        progress,
+    )?;
+    let records = choose(&archive, &variant)?;
+    if let Some(manifest) = there
+        && manifest.packages == records
+    {
+        return Ok(folder.image(&manifest));
+    }
+    let busybox = archive.package("busybox-static")?;
+    archive.fetch_all(records.iter().chain([&busybox]))?;
+    let packages: Vec<Package> = records.iter().map(|record| record.package(setup)).collect();
+    let build = Build {
+        folder: &folder,
+        staging: folder.0.join(".building"),
+        plan: system::Plan {
+            packages: &packages,
+            suite: &variant.suite,
+            mirror: request.mirror.as_deref(),
+            date: archive.date().as_second(),
+            size: DISK_SIZE,
+            uuid: random()?,
+        },
+    };
+    let built = build.run(&busybox.package(setup), runner, progress);
+    // What a failure leaves is of no use, and the next attempt begins with removing it.
+    let _ = fs::remove_dir_all(&build.staging);
+    let built = built?;
+    let manifest = Manifest {
+        name: variant.title(),
+        kernel_version: built.kernel_version,
+        recipe: recipe(),
+        suite_date: archive.date(),
+        built: Timestamp::now(),
+        packages: records,
+        kernel: built.kernel,
+        initrd: built.initrd,
+        disk: built.disk,
+    };
+    folder.publish(&manifest)?;
+    Ok(folder.image(&manifest))
+}
+
+/// The templates that there are, and the one that there could be.
+pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
+    let mut folders = vec![DEFAULT_SUITE.to_owned()];
+    let entries = fs::read_dir(setup.data.join("images").join(NAME));
+    let names = entries.into_iter().flatten();
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    folders.extend(names.filter(|name| name != DEFAULT_SUITE));
+    folders[1..].sort();
+    let summaries = folders.iter().filter_map(|name| {
+        let manifest = Folder::of(setup, name).manifest();
+        if manifest.is_none() && name != DEFAULT_SUITE {
+            return None;
+        }
+        let known =
+            |text: fn(&Manifest) -> String| manifest.as_ref().map_or_else(String::new, text);
+        Some(ImageSummary {
+            name: manifest
+                .as_ref()
+                .map_or_else(|| format!("{NAME}:{name}"), |m| m.name.clone()),
+            description: DESCRIPTION.to_owned(),
+            cached: manifest.is_some(),
+            size: manifest.as_ref().map_or(0, Manifest::space),
+            kernel_version: known(|m| m.kernel_version.clone()),
+            digest: None,
+            built: known(|m| m.built.to_string()),
+        })
+    });
+    summaries.collect()
+}
+
+/// The packages of a variant, each after what it depends on.
+fn choose(archive: &Archive<'_>, variant: &Variant) -> Result<Vec<PackageRecord>, Error> {
+    let universe = Universe::new(&variant.suite, archive.index());
+    let mut names: Vec<&str> = variant.include.iter().map(String::as_str).collect();
+    names.extend(
+        universe
+            .at_least(Priority::Important)
+            .filter(|name| !LEFT_OUT.contains(name)),
+    );
+    names.extend(ADDED);
+    let chosen = universe.resolve(&names)?;
+    chosen
+        .iter()
+        .map(|choice| archive.record(choice.name, &choice.paragraph))
+        .collect()
+}
+
+/// What templates are built from, besides packages; another recipe means another template.
+fn recipe() -> Sha256 {
+    let parts = [
+        RECIPE.to_owned(),
+        ADDED.join(" "),
+        LEFT_OUT.join(" "),
+        initrd::recipe(),
+        files::recipe(),
+    ];
+    Sha256::of(parts.join("\n").as_bytes())
+}
+
+fn random() -> Result<[u8; 16], Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; 16];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|error| clade_store::Error::io("read", path, error))?;
+    Ok(bytes)
+}
+
+/// A template that is being built.
+struct Build<'a> {
+    folder: &'a Folder,
+    /// Where its files are until they are finished.
+    staging: PathBuf,
+    plan: system::Plan<'a>,
+}
+
+struct Built {
+    kernel_version: String,
+    kernel: KeptFile,
+    initrd: KeptFile,
+    disk: KeptFile,
+}
+
+impl Build<'_> {
+    fn run(
+        &self,
+        busybox: &Package,
+        runner: &dyn RunMachine,
+        progress: &dyn Progress,
+    ) -> Result<Built, Error> {
+        // A process that was killed may have left something.
+        let _ = fs::remove_dir_all(&self.staging);
+        clade_store::create_folder(&self.staging)?;
+        self.check_space()?;
+        let disk = self.staging.join("disk");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&disk)
+            .map_err(|error| clade_store::Error::io("create", &disk, error))?;
+        let boot = system::unpack(&self.plan, busybox, file, progress)?;
+        let (kernel, initrd) = (self.staging.join("kernel"), self.staging.join("initrd"));
+        clade_store::write(&kernel, &boot.kernel)?;
+        clade_store::write(&initrd, &boot.initrd)?;
+        let first = FirstBoot {
+            kernel: kernel.clone(),
+            initrd: initrd.clone(),
+            cmdline: String::new(),
+            disk: disk.clone(),
+        };
+        let word = Sha256::of(&random()?).short();
+        let log = self.folder.0.join("configure.log");
+        first.run(runner, &word, self.plan.packages.len(), &log, progress)?;
+        Ok(Built {
+            kernel_version: boot.kernel_version,
+            kernel: self.keep("kernel", &kernel, &word)?,
+            initrd: self.keep("initrd", &initrd, &word)?,
+            disk: self.keep("disk", &disk, &word)?,
+        })
+    }
+
+    fn check_space(&self) -> Result<(), Error> {
+        let free = clade_store::free_space(&self.staging)?;
+        if free < NEEDED_SPACE {
+            return Err(Error::NoSpace {
+                what: "the image debian".to_owned(),
+                folder: self.folder.0.clone(),
+                needed: NEEDED_SPACE,
+                free,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives a finished file its name, and makes it hard to write to by mistake.
+    fn keep(&self, kind: &str, path: &Path, word: &str) -> Result<KeptFile, Error> {
+        let name = format!("{kind}-{word}");
+        let kept = self.folder.0.join(&name);
+        fs::set_permissions(path, Permissions::from_mode(0o444))
+            .map_err(|error| clade_store::Error::io("protect", path, error))?;
+        clade_store::rename(path, &kept)?;
+        KeptFile::of(&self.folder.0, name)
+    }
+}
+
+impl KeptFile {
+    fn of(folder: &Path, file: String) -> Result<Self, Error> {
+        let path = folder.join(&file);
+        let meta =
+            fs::metadata(&path).map_err(|error| clade_store::Error::io("inspect", &path, error))?;
+        Ok(Self {
+            file,
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            space: meta.blocks() * 512,
+        })
+    }
+
+    fn is_intact(&self, folder: &Path) -> bool {
+        Self::of(folder, self.file.clone())
+            .is_ok_and(|now| (now.size, now.modified) == (self.size, self.modified))
+    }
+}
+
+impl Manifest {
+    fn files(&self) -> [&KeptFile; 3] {
+        [&self.kernel, &self.initrd, &self.disk]
+    }
+
+    fn space(&self) -> u64 {
+        self.files().iter().map(|file| file.space).sum()
+    }
+}
+
+/// Where one variant's template is kept.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn of(setup: &Setup, name: &str) -> Self {
+        Self(setup.data.join("images").join(NAME).join(name))
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.0.join("manifest.json")
+    }
+
+    fn manifest(&self) -> Option<Manifest> {
+        let manifest: Manifest =
+            serde_json::from_slice(&fs::read(self.manifest_path()).ok()?).ok()?;
+        let plain = |file: &&KeptFile| !file.file.contains('/');
+        manifest.files().iter().all(plain).then_some(manifest)
+    }
+
+    /// The manifest, if it is of this version of Clade and the files are as they were.
+    fn usable(&self, progress: &dyn Progress) -> Option<Manifest> {
+        let manifest = self.manifest().filter(|m| m.recipe == recipe())?;
+        for file in manifest.files() {
+            if !file.is_intact(&self.0) {
+                progress.message(&format!(
+                    "the image {} is damaged ({} is not what it was); building it again",
+                    manifest.name,
+                    self.0.join(&file.file).display()
+                ));
+                return None;
+            }
+        }
+        Some(manifest)
+    }
+
+    /// Makes a manifest the valid one, and removes the files of those before.
+    fn publish(&self, manifest: &Manifest) -> Result<(), Error> {
+        let json = serde_json::to_vec_pretty(manifest)
+            .map_err(|error| Error::malformed("the image's manifest", error))?;
+        clade_store::write(&self.manifest_path(), &json)?;
+        let kept = manifest.files().map(|file| file.file.as_str());
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            if name != "manifest.json" && !kept.contains(&name) {
+                // What cannot be removed costs only space, and the next version tries again.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&self, manifest: &Manifest) -> DebianImage {
+        let path = |file: &KeptFile| self.0.join(&file.file);
+        DebianImage {
+            name: manifest.name.clone(),
+            kernel: path(&manifest.kernel),
+            initrd: path(&manifest.initrd),
+            disk: path(&manifest.disk),
+            cmdline: "console=hvc0 quiet".to_owned(),
+            kernel_version: manifest.kernel_version.clone(),
+            packages: manifest
+                .packages
+                .iter()
+                .map(|package| (package.name.clone(), package.version.clone()))
+                .collect(),
+        }
+    }
+}
