@@ -3,8 +3,10 @@
 mod disk_option;
 mod failure;
 mod firmware;
+mod first_boot;
 mod network_options;
 mod progress;
+mod root_disk;
 mod session;
 mod several;
 mod size;

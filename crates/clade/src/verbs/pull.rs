@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clade_images::Request;
+use clade_images::{DebianRequest, Request};
 
 use crate::failure::Failure;
+use crate::first_boot::OwnMachine;
 use crate::progress::Shown;
 
 /// Fetch an image, or a newer version of it.
@@ -19,24 +20,44 @@ pub(crate) struct Pull {
     /// The Debian suite to make the image from.
     #[arg(long)]
     suite: Option<String>,
+    /// Packages that the image `debian` is to have besides the usual ones.
+    #[arg(long, value_name = "PKG,...", value_delimiter = ',')]
+    include: Vec<String>,
 }
 
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let Self {
-            image: name,
-            mirror,
-            suite,
-        } = self;
+        let (name, kernel_version) = if clade_images::is_debian(&self.image) {
+            self.debian()?
+        } else {
+            self.own()?
+        };
+        writeln!(io::stdout(), "{name} {kernel_version}")
+            .map_err(|error| Failure::of_output(&error))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The image's whole name, and its kernel's version.
+    fn own(self) -> Result<(String, String), Failure> {
         let request = Request {
-            name,
-            mirror,
-            suite,
+            name: self.image,
+            mirror: self.mirror,
+            suite: self.suite,
             refresh: true,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
-        writeln!(io::stdout(), "{} {}", image.name, image.kernel_version)
-            .map_err(|error| Failure::of_output(&error))?;
-        Ok(ExitCode::SUCCESS)
+        Ok((image.name, image.kernel_version))
+    }
+
+    fn debian(self) -> Result<(String, String), Failure> {
+        let request = DebianRequest {
+            name: self.image,
+            mirror: self.mirror,
+            suite: self.suite,
+            include: self.include,
+            refresh: true,
+        };
+        let image = clade_images::ensure_debian(&request, &OwnMachine, &Shown::new())?;
+        Ok((image.name, image.kernel_version))
     }
 }

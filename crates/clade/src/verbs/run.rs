@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clade_images::{Request, Source};
+use clade_images::{DebianRequest, Request, Source};
 use clade_manager::{Host, Machines, Order, Started};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
@@ -15,13 +15,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::disk_option::DiskOption;
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
+use crate::first_boot::OwnMachine;
 use crate::network_options::NetworkOptions;
 use crate::progress::Shown;
 use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{session, size, style};
+use crate::{root_disk, session, size, style};
 
 /// The image that runs when none is named.
 const DEFAULT_IMAGE: &str = "mini";
@@ -101,6 +102,14 @@ pub(crate) struct Run {
     /// The Debian suite to make the image from.
     #[arg(long, conflicts_with = "kernel")]
     suite: Option<String>,
+    /// Packages that the image `debian` is to have besides the usual ones.
+    #[arg(
+        long,
+        value_name = "PKG,...",
+        value_delimiter = ',',
+        requires = "image"
+    )]
+    include: Vec<String>,
 }
 
 fn tier_parser() -> impl TypedValueParser<Value = Tier> {
@@ -116,16 +125,22 @@ impl Run {
         let (detach, stats) = (self.detach, self.stats);
         let interactive = io::stdin().is_terminal();
         let any_port = self.network.wants_any_port();
-        let (order, title) = self.order(interactive)?;
+        let Plan { order, title, root } = self.plan(interactive)?;
         let input = if interactive {
             Input::Terminal
-        } else if order.image.is_some() {
+        } else if order.image.is_some() && root.is_none() {
             Input::Script
         } else {
             Input::Stream
         };
         let mut draft = Machines::of_user()?.create(order)?;
         firmware::furnish(&mut draft)?;
+        if let Some(root) = &root {
+            root_disk::add(&mut draft, root)?;
+            // systemd(1) takes it for the guest's own.
+            let hostname = format!(" systemd.hostname={}", draft.spec().name);
+            draft.config_mut().cmdline.push_str(&hostname);
+        }
         let (started, connection) = draft.start(machine_process::command())?;
         if any_port {
             tell_ports(&started);
@@ -148,12 +163,20 @@ impl Run {
         if let Some(name) = &self.name {
             Machines::of_user()?.check_free(name)?;
         }
+        let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        if !self.include.is_empty() && !clade_images::is_debian(image) {
+            return Err(Failure::new(format!(
+                "--include is for the image debian, not for {image}"
+            )));
+        }
         Ok(())
     }
 
     /// The machine to make, and what it boots, for people.
-    fn order(self, interactive: bool) -> Result<(Order, String), Failure> {
-        let temporary = self.rm || !self.detach && self.name.is_none();
+    fn plan(self, interactive: bool) -> Result<Plan, Failure> {
+        let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
+        let has_disk = self.kernel.is_none() && clade_images::is_debian(image);
+        let temporary = self.rm || !self.detach && self.name.is_none() && !has_disk;
         let disks = self.disk.into_iter().map(DiskOption::into_spec);
         let mut base = MachineConfig {
             tier: self.tier,
@@ -179,7 +202,7 @@ impl Run {
                     temporary,
                     config: base,
                 };
-                return Ok((order, "firmware".to_owned()));
+                return Ok(Plan::without_disk(order, "firmware".to_owned()));
             }
         }
         if let Some(kernel) = self.kernel {
@@ -195,9 +218,25 @@ impl Run {
                     ..base
                 },
             };
-            return Ok((order, title));
+            return Ok(Plan::without_disk(order, title));
         }
         let name = self.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+        if has_disk {
+            let request = DebianRequest {
+                name,
+                mirror: self.mirror,
+                suite: self.suite,
+                include: self.include,
+                refresh: false,
+            };
+            let base = Order {
+                name: self.name,
+                image: None,
+                temporary,
+                config: base,
+            };
+            return Plan::of_debian(&request, self.cmdline.as_deref(), base);
+        }
         let request = Request {
             name,
             mirror: self.mirror,
@@ -224,7 +263,52 @@ impl Run {
                 ..base
             },
         };
-        Ok((order, title))
+        Ok(Plan::without_disk(order, title))
+    }
+}
+
+/// What to make and start.
+struct Plan {
+    order: Order,
+    /// What it boots, for people.
+    title: String,
+    /// The image's disk that the machine gets a layer above.
+    root: Option<PathBuf>,
+}
+
+impl Plan {
+    fn without_disk(order: Order, title: String) -> Self {
+        Self {
+            order,
+            title,
+            root: None,
+        }
+    }
+
+    fn of_debian(
+        request: &DebianRequest,
+        own_cmdline: Option<&str>,
+        base: Order,
+    ) -> Result<Self, Failure> {
+        let image = clade_images::ensure_debian(request, &OwnMachine, &Shown::new())?;
+        let cmdline = match own_cmdline {
+            Some(own) => format!("{} {own}", image.cmdline),
+            None => image.cmdline,
+        };
+        Ok(Self {
+            title: format!("{} · Debian {}", image.name, image.kernel_version),
+            order: Order {
+                image: Some(image.name),
+                config: MachineConfig {
+                    kernel: Some(image.kernel),
+                    initrd: Some(image.initrd),
+                    cmdline,
+                    ..base.config
+                },
+                ..base
+            },
+            root: Some(image.disk),
+        })
     }
 }
 

@@ -1,0 +1,146 @@
+//! The image `debian`, built from a real mirror with what this host's Clade has in its cache, and booted.
+//! Takes minutes the first time. Skipped, and says so, where no mirror is known or reachable.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clade_images::{Error, Source, find_mirror, package_files};
+
+/// To build the image, or to boot from it, on a busy host.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Why the tests cannot be run here.
+fn obstacle() -> Option<String> {
+    if let Err(error) = find_mirror(None) {
+        return Some(error.to_string());
+    }
+    match package_files(
+        &["busybox-static"],
+        &Source::default(),
+        &clade_images::Silent,
+    ) {
+        Err(error @ Error::Network { .. }) => Some(error.to_string()),
+        _ => None,
+    }
+}
+
+fn clade(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
+    command.args(arguments);
+    command
+}
+
+/// A machine whose console is in our hands; it is removed with this value.
+struct Machine {
+    name: String,
+    process: Child,
+}
+
+impl Machine {
+    fn run(name: &str) -> Self {
+        let process = clade(&["run", "--rm", "--name", name, "debian"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("clade");
+        Self {
+            name: name.to_owned(),
+            process,
+        }
+    }
+
+    fn send(&mut self, text: &str) {
+        let stdin = self.process.stdin.as_mut().expect("stdin");
+        stdin.write_all(text.as_bytes()).expect("input");
+    }
+
+    /// What the console says up to and with `sign`.
+    fn wait_for(&mut self, sign: &str) -> String {
+        let stdout = self.process.stdout.as_mut().expect("stdout");
+        let began = Instant::now();
+        let mut said = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&said).contains(sign) {
+            assert!(began.elapsed() < PATIENCE, "no {sign:?} in time");
+            assert!(
+                matches!(stdout.read(&mut byte), Ok(1)),
+                "the console ended before {sign:?}: {}",
+                String::from_utf8_lossy(&said)
+            );
+            said.push(byte[0]);
+        }
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // If it is gone already, so much the better.
+        let _ = clade(&["rm", "-f", &self.name]).output();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The disk of the template, as `clade pull` leaves it.
+fn template() -> std::path::PathBuf {
+    let data = std::env::var_os("XDG_DATA_HOME").map_or_else(
+        || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".local/share"),
+        Into::into,
+    );
+    let folder = data.join("clade/images/debian/trixie");
+    let manifest = std::fs::read(folder.join("manifest.json")).expect("manifest");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    folder.join(manifest["disk"]["file"].as_str().expect("name"))
+}
+
+#[test]
+fn debian_is_built_once_boots_to_a_shell_and_keeps_its_template_clean() {
+    if let Some(reason) = obstacle() {
+        eprintln!("SKIPPED: {reason}");
+        return;
+    }
+    let built = clade(&["pull", "debian"]).output().expect("clade");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let name = format!("debian-test-{}", std::process::id());
+    let mut machine = Machine::run(&name);
+    machine.wait_for(&format!("root@{name}:~#"));
+    machine.send(
+        "echo; dpkg --audit; dpkg -l | grep -vc '^ii'; systemctl is-system-running --wait; \
+         stat -c %s /etc/machine-id; findmnt -no FSTYPE /; ls /etc/ssh/*_key; echo en''d\n",
+    );
+    let said = machine.wait_for("\nend");
+    // Five lines of heading, and no package that is not installed wholly.
+    for expected in [
+        "\n5\r",
+        "\nrunning\r",
+        "\n33\r",
+        "\next4\r",
+        "ssh_host_ed25519_key",
+    ] {
+        assert!(said.contains(expected), "{expected:?}: {said}");
+    }
+    machine.send("poweroff\n");
+    machine.process.stdin.take();
+    assert!(machine.process.wait().expect("clade").success());
+    match Command::new("/sbin/e2fsck")
+        .arg("-fn")
+        .arg(template())
+        .output()
+    {
+        Ok(report) => assert!(
+            report.status.success(),
+            "{}",
+            String::from_utf8_lossy(&report.stdout)
+        ),
+        Err(error) => eprintln!("SKIPPED: the check of the file system: no e2fsck: {error}"),
+    }
+}
