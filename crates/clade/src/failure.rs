@@ -22,6 +22,14 @@ impl Failure {
         Failure::Told(text.to_string())
     }
 
+    /// The same, with more to say.
+    pub(crate) fn and(self, more: &str) -> Self {
+        match self {
+            Failure::Told(text) => Failure::Told(format!("{text}\n{more}")),
+            closed @ Failure::OutputClosed => closed,
+        }
+    }
+
     /// An error in writing to standard output.
     pub(crate) fn of_output(error: &io::Error) -> Self {
         match error.kind() {

@@ -1,11 +1,13 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
 mod disk_option;
+mod errand;
 mod failure;
 mod firmware;
 mod first_boot;
 mod network_options;
 mod progress;
+mod remote;
 mod root_disk;
 mod session;
 mod several;
@@ -16,6 +18,7 @@ mod stdin;
 mod style;
 mod table;
 mod terminal;
+mod transfer;
 mod verbs;
 mod volume;
 mod waiting;
@@ -54,6 +57,11 @@ enum Verb {
     Logs(verbs::logs::Logs),
     Inspect(verbs::inspect::Inspect),
     Wait(verbs::wait::Wait),
+    Exec(verbs::exec::Exec),
+    Cp(verbs::cp::Cp),
+    SshConfig(verbs::ssh_config::SshConfig),
+    #[command(name = verbs::ssh_proxy::NAME, hide = true)]
+    SshProxy(verbs::ssh_proxy::SshProxy),
     Images(verbs::images::Images),
     Pull(verbs::pull::Pull),
     Doctor(verbs::doctor::Doctor),
@@ -81,6 +89,10 @@ fn main() -> ExitCode {
         Verb::Logs(logs) => logs.run(),
         Verb::Inspect(inspect) => inspect.run(),
         Verb::Wait(wait) => wait.run(),
+        Verb::Exec(exec) => exec.run(),
+        Verb::Cp(cp) => cp.run(),
+        Verb::SshConfig(config) => config.run(),
+        Verb::SshProxy(proxy) => proxy.run(),
         Verb::Images(images) => images.run(),
         Verb::Pull(pull) => pull.run(),
         Verb::Doctor(doctor) => doctor.run(),

@@ -64,7 +64,6 @@ pub(crate) fn for_our_init(volumes: &[Volume]) -> String {
 }
 
 /// What systemd (254 and later) is told on the kernel's command line, to mount them.
-#[expect(dead_code, reason = "for images with systemd")]
 pub(crate) fn for_systemd(volumes: &[Volume]) -> String {
     parameters(volumes, |tag, target, read_only| {
         let options = if read_only { ":ro" } else { "" };

@@ -33,6 +33,7 @@ mod oci;
 mod openpgp;
 mod progress;
 mod release;
+mod ssh_server;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use crate::archive::{Archive, PackageRecord, Setup};
 use crate::deb::Kind;
 use crate::fetch::Package;
 use crate::modules::{self, ModuleTree};
+use crate::ssh_server::{self, SshServer};
 use crate::{Error, Progress, cpio};
 
 /// The script that runs as PID 1.
@@ -49,7 +50,8 @@ const RECIPE: &str = "1";
 
 /// What `mini` is built from, besides packages; another recipe means another image.
 pub(crate) fn recipe() -> Sha256 {
-    Sha256::of(format!("{RECIPE}\n{}\n{INIT}\n{SHELL}\n{UDHCPC}", MODULES.join(" ")).as_bytes())
+    let own = format!("{RECIPE}\n{}\n{INIT}\n{SHELL}\n{UDHCPC}", MODULES.join(" "));
+    Sha256::of(&[own.as_bytes(), ssh_server::recipe().as_ref()].concat())
 }
 
 /// A kernel and an initramfs in memory.
@@ -59,9 +61,11 @@ pub(crate) struct Built {
     pub(crate) initrd: Vec<u8>,
 }
 
-/// The packages that `mini` is made of: the kernel's, as its metapackage names them, and busybox.
+/// The packages that `mini` is made of: the kernel's, as its metapackage names them, busybox, and
+/// an SSH server.
 pub(crate) fn packages(archive: &Archive<'_>) -> Result<Vec<PackageRecord>, Error> {
-    let mut chosen = vec![archive.package("busybox-static")?];
+    let mut chosen = ssh_server::packages(archive)?;
+    chosen.push(archive.package("busybox-static")?);
     let mut wanted = archive.package("linux-image-riscv64")?.depends;
     while let Some(name) = wanted.pop() {
         // From forky on, the kernel and its modules are packages of their own.
@@ -101,6 +105,7 @@ struct Parts {
     /// The kernel's version as `uname -r` gives it, and its image.
     kernel: Option<(String, Vec<u8>)>,
     busybox: Option<Vec<u8>>,
+    ssh_server: SshServer,
     modules: ModuleTree,
     /// modprobe's list of what is built in.
     builtin: Vec<u8>,
@@ -132,6 +137,8 @@ impl Parts {
                     Some((_, file)) => self.modules.add(file, read)?,
                     None => {}
                 }
+            } else {
+                self.ssh_server.collect(path, read)?;
             }
             Ok(())
         })
@@ -148,6 +155,7 @@ impl Parts {
         let busybox = self
             .busybox
             .ok_or_else(|| missing("busybox-static", "usr/bin/busybox"))?;
+        self.ssh_server.check()?;
         let modules = self.modules.closure(&MODULES)?;
         let write = || -> io::Result<Vec<u8>> {
             let mut initrd = cpio::Writer::new(Vec::new(), date);
@@ -170,6 +178,7 @@ impl Parts {
                 0o644,
                 b"127.0.0.1 localhost mini\n::1 localhost\n",
             )?;
+            self.ssh_server.write(&mut initrd)?;
             let folder = format!("lib/modules/{kernel_version}");
             for module in modules.values() {
                 initrd.file(&format!("{folder}/{}", module.path), 0o644, &module.content)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clade_vmm::control::{Connection, Event, FromMachine, Request, SOCKET_FILE, Status, WireError};
 use clade_vmm::record::LifeRecord;
 use clade_vmm::spec::MachineSpec;
+use clade_vmm::vsock;
 
 use crate::state::lock_pid;
 use crate::{Error, Machines, State};
@@ -63,6 +64,14 @@ impl Machine {
     pub fn connect(&self) -> Result<Connection, Error> {
         Connection::open(&self.sockets()?.join(SOCKET_FILE))
             .map_err(|error| self.no_answer(error.to_string()))
+    }
+
+    /// The socket that leads to the guest's ports; see [`clade_vmm::vsock`].
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub fn vsock(&self) -> Result<PathBuf, Error> {
+        Ok(self.sockets()?.join(vsock::SOCKET_FILE))
     }
 
     /// Asks the machine how it is.

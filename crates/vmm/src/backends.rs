@@ -1,7 +1,9 @@
 //! The host's side of a machine's devices: files, sockets, folders. Opened once, before the
 //! process is confined, and kept while the guest resets the board.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clade_disk::{Disk, DiskError};
 
@@ -9,6 +11,7 @@ use crate::board::{FlashError, FlashFiles};
 use crate::network::{NetworkError, NetworkLink};
 use crate::shares::{ShareError, SharedFolder};
 use crate::spec::{DISKS_MAX, DiskSpec, MachineSpec};
+use crate::vsock::{OnReady, VsockBackend};
 
 /// Why the host's side of a device cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,14 @@ pub enum BackendError {
     /// The network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The socket device's.
+    #[error("cannot make the socket for connections to the guest in {}: {source}", folder.display())]
+    Vsock {
+        /// Where it was to be.
+        folder: PathBuf,
+        /// The host's answer.
+        source: io::Error,
+    },
 }
 
 /// What a board's devices work with.
@@ -41,6 +52,8 @@ pub struct Backends {
     pub disks: Vec<Disk>,
     /// What the network card is connected to, if there is one.
     pub network: Option<NetworkLink>,
+    /// The host's side of the socket device, if the board has one.
+    pub(crate) vsock: Option<Arc<VsockBackend>>,
 }
 
 impl Backends {
@@ -64,6 +77,30 @@ impl Backends {
             disks: disks.iter().map(open).collect::<Result<_, _>>()?,
             shares: SharedFolder::open_all(&spec.config.shares)?,
             network: NetworkLink::open(spec, folder)?,
+            vsock: open_vsock(spec, folder)?,
         })
     }
+}
+
+impl Backends {
+    /// What is to be done when the guest says that it is ready, by its socket device.
+    pub(crate) fn on_guest_ready(&self, on_ready: OnReady) {
+        if let Some(vsock) = &self.vsock {
+            vsock.on_ready(on_ready);
+        }
+    }
+}
+
+fn open_vsock(
+    spec: &MachineSpec,
+    folder: &Path,
+) -> Result<Option<Arc<VsockBackend>>, BackendError> {
+    if !spec.config.vsock {
+        return Ok(None);
+    }
+    let backend = VsockBackend::open(folder, &spec.id, spec.config.vsock_outgoing);
+    backend.map(Some).map_err(|source| BackendError::Vsock {
+        folder: folder.to_owned(),
+        source,
+    })
 }

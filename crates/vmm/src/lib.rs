@@ -15,6 +15,7 @@ pub mod process;
 pub mod record;
 pub mod spec;
 pub mod stats;
+pub mod vsock;
 
 mod boot_files;
 mod life;

@@ -97,6 +97,8 @@ impl Prepared {
         let backends = Backends::open(&spec, sockets).map_err(|error| error.to_string())?;
         let (temporary, config) = (spec.temporary, spec.config);
         let hub = ConsoleHub::new();
+        let ready = Arc::clone(&hub);
+        backends.on_guest_ready(Arc::new(move || ready.guest_ready()));
         Ok(Self {
             temporary,
             log: ConsoleLog::open(path).map_err(|error| failed("make the console log", error))?,

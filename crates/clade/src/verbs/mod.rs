@@ -2,7 +2,9 @@
 
 pub(crate) mod completions;
 pub(crate) mod console;
+pub(crate) mod cp;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
@@ -15,6 +17,8 @@ pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod ssh_config;
+pub(crate) mod ssh_proxy;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod wait;

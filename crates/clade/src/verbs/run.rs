@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clade_images::{DebianRequest, Request, Source};
 use clade_manager::{Host, Machines, Order, Started};
+use clade_ssh::{Command, Key};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -22,7 +23,7 @@ use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{root_disk, session, size, style};
+use crate::{errand, remote, root_disk, session, size, style};
 
 /// The image that runs when none is named.
 const DEFAULT_IMAGE: &str = "mini";
@@ -42,6 +43,15 @@ pub(crate) struct Run {
     /// The image to run; `clade images` lists them.
     #[arg(conflicts_with = "kernel")]
     image: Option<String>,
+    /// Run this command in it, and end the machine: output and exit status are the command's.
+    #[arg(last = true, requires = "image", conflicts_with_all = ["detach", "stats"])]
+    command: Vec<String>,
+    /// Pass standard input on to the command.
+    #[arg(long, short, requires = "command")]
+    interactive: bool,
+    /// Give the command a terminal.
+    #[arg(long, short, requires = "command")]
+    tty: bool,
     /// Run this kernel instead: a Linux Image (flat, gzip or EFI) or an ELF file for RISC-V 64.
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -123,8 +133,10 @@ impl Run {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         self.check()?;
         let (detach, stats) = (self.detach, self.stats);
-        let interactive = io::stdin().is_terminal();
         let any_port = self.network.wants_any_port();
+        let (command, reads) = (self.command()?, self.interactive);
+        // A command's machine has a console that nobody sees.
+        let interactive = command.is_none() && io::stdin().is_terminal();
         let Plan { order, title, root } = self.plan(interactive)?;
         let input = if interactive {
             Input::Terminal
@@ -145,7 +157,9 @@ impl Run {
         if any_port {
             tell_ports(&started);
         }
-        if detach {
+        if let Some(command) = command {
+            errand::run(started, connection, command, reads)
+        } else if detach {
             let name = started.spec.name.clone();
             leave_running(started, connection)?;
             writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
@@ -153,6 +167,18 @@ impl Run {
         } else {
             attach(started, connection, input, &title, stats)
         }
+    }
+
+    /// The command that the machine is for, if it is for one.
+    fn command(&self) -> Result<Option<Command>, Failure> {
+        if self.command.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Command {
+            arguments: self.command.clone(),
+            terminal: self.tty.then(remote::terminal).transpose()?,
+            ..Command::default()
+        }))
     }
 
     /// What can be refused before anything is fetched.
@@ -186,6 +212,7 @@ impl Run {
             shares: volume::shares(&self.volume),
             disks: disks.collect::<Result<_, _>>()?,
             network: self.network.spec()?,
+            vsock: true,
             ..MachineConfig::default()
         };
         let source = Source {
@@ -235,7 +262,12 @@ impl Run {
                 temporary,
                 config: base,
             };
-            return Plan::of_debian(&request, self.cmdline.as_deref(), base);
+            let mut words = remote::for_systemd(&Key::of_user()?);
+            words.push_str(&volume::for_systemd(&self.volume));
+            if let Some(own) = &self.cmdline {
+                words = format!("{words} {own}");
+            }
+            return Plan::of_debian(&request, &words, base);
         }
         let request = Request {
             name,
@@ -244,10 +276,11 @@ impl Run {
             refresh: false,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
+        let piped = !interactive && !self.detach && self.command.is_empty();
         let term = env::var("TERM").ok().filter(|_| interactive);
-        let mut cmdline =
-            session_words(&image.cmdline, interactive || self.detach, term.as_deref());
+        let mut cmdline = session_words(&image.cmdline, !piped, term.as_deref());
         cmdline.push_str(&volume::for_our_init(&self.volume));
+        cmdline.push_str(&remote::for_our_init(&Key::of_user()?));
         if let Some(own) = self.cmdline {
             cmdline = format!("{cmdline} {own}");
         }
@@ -285,16 +318,9 @@ impl Plan {
         }
     }
 
-    fn of_debian(
-        request: &DebianRequest,
-        own_cmdline: Option<&str>,
-        base: Order,
-    ) -> Result<Self, Failure> {
+    /// `words` are added to the image's own on the kernel's command line.
+    fn of_debian(request: &DebianRequest, words: &str, base: Order) -> Result<Self, Failure> {
         let image = clade_images::ensure_debian(request, &OwnMachine, &Shown::new())?;
-        let cmdline = match own_cmdline {
-            Some(own) => format!("{} {own}", image.cmdline),
-            None => image.cmdline,
-        };
         Ok(Self {
             title: format!("{} · Debian {}", image.name, image.kernel_version),
             order: Order {
@@ -302,7 +328,7 @@ impl Plan {
                 config: MachineConfig {
                     kernel: Some(image.kernel),
                     initrd: Some(image.initrd),
-                    cmdline,
+                    cmdline: image.cmdline + words,
                     ..base.config
                 },
                 ..base

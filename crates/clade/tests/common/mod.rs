@@ -39,6 +39,18 @@ impl Home {
         Self { folder }
     }
 
+    /// The same with what this user has fetched already: images come from there.
+    pub(crate) fn with_cache() -> Self {
+        let home = Self::new();
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+        if let Some(cache) = cache.map(|cache| cache.join("clade")) {
+            fs::create_dir_all(&cache).expect("cache");
+            std::os::unix::fs::symlink(cache, home.path("cache/clade")).expect("link");
+        }
+        home
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -108,11 +120,16 @@ impl Finished {
 }
 
 /// Waits for a command and everything that it says.
-pub(crate) fn finish(mut child: Child) -> Finished {
+pub(crate) fn finish(child: Child) -> Finished {
+    finish_within(child, LONG)
+}
+
+/// The same, for one that may take longer.
+pub(crate) fn finish_within(mut child: Child, patience: Duration) -> Finished {
     drop(child.stdin.take());
     let stdout = read_in_background(child.stdout.take());
     let stderr = read_in_background(child.stderr.take());
-    let status = wait(&mut child);
+    let status = wait_within(&mut child, patience);
     let stderr = String::from_utf8(stderr.join().expect("reader")).expect("text");
     Finished {
         code: status.code(),
@@ -133,12 +150,16 @@ fn read_in_background(stream: Option<impl Read + Send + 'static>) -> thread::Joi
 
 /// Waits for a process, but not for ever.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    wait_within(child, LONG)
+}
+
+fn wait_within(child: &mut Child, patience: Duration) -> ExitStatus {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().expect("wait") {
             return status;
         }
-        if start.elapsed() > LONG {
+        if start.elapsed() > patience {
             child.kill().expect("kill");
             panic!("clade did not end");
         }

@@ -26,6 +26,7 @@ pub mod fs;
 pub mod input;
 pub mod net;
 pub mod rng;
+pub mod vsock;
 
 pub use block::VirtioBlock;
 pub use buffer::{GuestBuffer, GuestSlice};
@@ -40,4 +41,5 @@ pub use queue::{BadChain, Chain, VirtQueue};
 pub use rng::VirtioRng;
 pub use signals::Signals;
 pub use state::{QueueState, TransportState};
+pub use vsock::VirtioVsock;
 pub use waker::Waker;

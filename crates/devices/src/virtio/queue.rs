@@ -65,6 +65,16 @@ impl Chain {
             .map_err(|_| BadChain)
     }
 
+    /// How many bytes the device may write into it.
+    ///
+    /// # Errors
+    /// When a piece lies outside of guest memory.
+    pub fn writable(&self) -> Result<usize, BadChain> {
+        virtio_queue::Writer::new(self.descriptors.memory(), self.descriptors.clone())
+            .map(|writer| writer.available_bytes())
+            .map_err(|_| BadChain)
+    }
+
     /// Writes what the driver asked the device for, up to the room that it left; marks the pages
     /// as written.
     ///
@@ -118,6 +128,16 @@ impl VirtQueue {
             self.signals.needs_reset();
             None
         })
+    }
+
+    /// Undoes the last [`VirtQueue::pop`]: the buffer that it took is the next one again. Does
+    /// nothing if the queue was reset meanwhile.
+    pub fn unpop(&self, chain: &Chain) {
+        let mut inner = lock(&self.inner);
+        if chain.generation == inner.generation {
+            let next = inner.queue.next_avail().wrapping_sub(1);
+            inner.queue.set_next_avail(next);
+        }
     }
 
     /// Gives a buffer back, with the number of bytes written into it, and interrupts the driver

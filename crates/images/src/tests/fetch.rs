@@ -21,6 +21,10 @@ fn an_image_is_built_from_the_packages() {
     assert_eq!(files["bin/busybox"], (0o100_755, BUSYBOX_CONTENT.to_vec()));
     assert_eq!(files["bin/sh"], (0o120_777, b"busybox".to_vec()));
     assert!(content("init").starts_with("#!/bin/sh\n"));
+    assert_eq!(content("usr/sbin/dropbear"), "of dropbear-bin");
+    let libraries = "lib/riscv64-linux-gnu";
+    assert_eq!(content(&format!("{libraries}/libz.so.1")), "of zlib1g");
+    assert!(content("usr/sbin/vsock-serve").starts_with("\x7fELF"));
     let modules = "lib/modules/6.12-riscv64";
     assert_eq!(
         content(&format!("{modules}/modules.dep")),
@@ -48,7 +52,7 @@ fn an_image_is_built_where_kernel_and_modules_are_packages_of_their_own() {
     world.publish_split("7.0");
     let image = world.ensure().unwrap();
     assert_eq!(image.kernel_version, "7.0-riscv64");
-    assert_eq!(image.packages.len(), 4);
+    assert_eq!(image.packages.len(), 4 + 8);
     assert_eq!(fs::read(&image.kernel).unwrap(), KERNEL_CONTENT);
     let files = read_cpio(&fs::read(&image.initrd).unwrap());
     assert!(files.contains_key("lib/modules/7.0-riscv64/kernel/net/core/failover.ko"));

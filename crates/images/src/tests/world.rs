@@ -121,7 +121,8 @@ impl World {
         changes: &[(&str, &str)],
     ) {
         let mut index = String::new();
-        for (name, depends, files) in packages {
+        let ssh_server = ssh_server();
+        for (name, depends, files) in packages.iter().chain(&ssh_server) {
             let content = deb(files);
             let path = format!("pool/{name}_{version}_riscv64.deb");
             index.push_str(&format!(
@@ -216,6 +217,33 @@ pub(crate) fn dead_mirror() -> String {
 
 /// Paths and contents.
 type Files = Vec<(String, Vec<u8>)>;
+
+/// The packages of the SSH server.
+fn ssh_server() -> Vec<(&'static str, String, Files)> {
+    let library = |name: &str| format!("usr/lib/riscv64-linux-gnu/{name}");
+    let package = |name, files: Vec<String>| {
+        let files = files.into_iter().map(|path| (path, content_of(name)));
+        (name, String::new(), files.collect())
+    };
+    let loader = library("ld-linux-riscv64-lp64d.so.1");
+    vec![
+        package("dropbear-bin", vec!["usr/sbin/dropbear".to_owned()]),
+        package(
+            "openssh-sftp-server",
+            vec!["usr/lib/openssh/sftp-server".to_owned()],
+        ),
+        package("libc6", vec![loader, library("libc.so.6")]),
+        package("libcrypt1", vec![library("libcrypt.so.1.1.0")]),
+        package("libgmp10", vec![library("libgmp.so.10.5.0")]),
+        package("libtomcrypt1", vec![library("libtomcrypt.so.1.0.1")]),
+        package("libtommath1", vec![library("libtommath.so.1.3.0")]),
+        package("zlib1g", vec![library("libz.so.1.3.1")]),
+    ]
+}
+
+fn content_of(package: &str) -> Vec<u8> {
+    format!("of {package}").into_bytes()
+}
 
 fn busybox() -> Files {
     vec![("usr/bin/busybox".to_owned(), BUSYBOX_CONTENT.to_vec())]

@@ -19,6 +19,10 @@ pub(crate) struct Permissions {
     pub(crate) disks: bool,
     /// Whether it may make connections over the network.
     pub(crate) network: bool,
+    /// Several sockets may be waited for.
+    pub(crate) epoll: bool,
+    /// Unix sockets may be made and connected.
+    pub(crate) unix_sockets: bool,
 }
 
 impl Permissions {
@@ -38,6 +42,8 @@ impl Permissions {
             write_folders: shares(false),
             disks: !config.disks.is_empty(),
             network: config.network.outside().is_some(),
+            epoll: config.vsock,
+            unix_sockets: config.vsock && config.vsock_outgoing,
         }
     }
 }

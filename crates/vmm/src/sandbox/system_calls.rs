@@ -75,6 +75,14 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getrandom,
 ];
 
+const EPOLL: &[c_long] = &[
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait2,
+];
+
 /// Older forms that only some architectures have.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[c_long] = &[
@@ -162,11 +170,19 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
         libc::SYS_prctl,
         vec![equals(0, PR_SET_NAME)?, equals(0, PR_SET_VMA)?],
     );
+    if permissions.epoll {
+        rules.extend(EPOLL.iter().map(|call| (*call, Vec::new())));
+    }
     // A process that aborts signals itself, and nobody else.
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);
     if permissions.network {
         rules.extend(network_rules()?);
+    }
+    if permissions.unix_sockets {
+        let sockets = rules.entry(libc::SYS_socket).or_default();
+        sockets.push(equals(0, libc::AF_UNIX)?);
+        rules.insert(libc::SYS_connect, Vec::new());
     }
     SeccompFilter::new(
         rules,

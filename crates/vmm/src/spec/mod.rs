@@ -113,6 +113,8 @@ pub struct MachineConfig {
     pub shares: Vec<ShareSpec>,
     /// Whether there is a socket device between host and guest.
     pub vsock: bool,
+    /// Whether the guest may connect, by that device, to sockets in the machine's folder.
+    pub vsock_outgoing: bool,
 }
 
 impl Default for MachineConfig {
@@ -132,6 +134,7 @@ impl Default for MachineConfig {
             network: NetworkSpec::default(),
             shares: Vec::new(),
             vsock: false,
+            vsock_outgoing: false,
         }
     }
 }

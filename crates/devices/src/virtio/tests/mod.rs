@@ -12,6 +12,7 @@ mod mmio;
 mod net;
 mod pci;
 mod rng;
+mod vsock;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ mod network;
 mod power_button;
 mod rng;
 mod share;
+mod vsock;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ mod slot {
 
     const _: () = assert!(DISKS.end as usize - DISKS.start as usize == DISKS_MAX);
     const _: () = assert!(SHARES.end as usize - SHARES.start as usize == SHARES_MAX);
+    pub(super) const VSOCK: u8 = 4;
 }
 
 /// What the devices are made from.
@@ -73,6 +75,7 @@ pub(super) fn plug(
     power_button::plug(&mut plugging)?;
     disk::plug(&mut plugging)?;
     share::plug(&mut plugging)?;
+    vsock::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
     Ok(plugging.tasks)
 }

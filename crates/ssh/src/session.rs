@@ -1,0 +1,188 @@
+//! One command over one connection, on a thread of its own.
+
+use std::os::unix::net::UnixStream;
+
+use bytes::Bytes;
+use makiko::pubkey::SSH_ED25519;
+use makiko::{
+    AuthPubkeyResult, ChannelConfig, Client, ClientConfig, ClientEvent, ClientReceiver, Privkey,
+    PtyRequest, Session, SessionEvent, SessionReceiver, WindowChange,
+};
+use tokio::runtime;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
+use tokio::sync::oneshot;
+
+use crate::{Command, Error, Exit, Terminal};
+
+/// Who runs commands; another user is a matter of the command.
+const USER: &str = "root";
+
+/// How much the guest may send before it has to wait for what it sent to be read, in bytes.
+const WINDOW: usize = 1 << 20;
+
+/// What is asked of a running command.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Signal(&'static str),
+    Resize((u16, u16)),
+    Close,
+}
+
+/// The ends of a command's streams on this side.
+pub(crate) struct Plugs {
+    pub(crate) input: Receiver<Bytes>,
+    pub(crate) output: Sender<Bytes>,
+    pub(crate) errors: Sender<Bytes>,
+    pub(crate) requests: UnboundedReceiver<Request>,
+}
+
+/// Runs the command to its end; says by `started` that it has been started.
+pub(crate) fn serve(
+    stream: UnixStream,
+    key: Privkey,
+    command: Command,
+    plugs: Plugs,
+    started: oneshot::Sender<()>,
+) -> Result<Exit, Error> {
+    let host = |what| move |source| Error::Host { what, source };
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(host("an event loop"))?;
+    runtime.block_on(async {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::UnixStream::from_std(stream))
+            .map_err(host("an event"))?;
+        let (client, events, connection) =
+            Client::open(stream, ClientConfig::default()).map_err(|e| Error::connection(&e))?;
+        let events = tokio::spawn(accept_server(events));
+        let session = async {
+            let (session, receiver) = open(&client, key, &command).await?;
+            // Nobody waits: then nobody wants the command either.
+            if started.send(()).is_err() {
+                return Ok(Exit::Unknown);
+            }
+            Ok(attend(session, receiver, plugs).await)
+        };
+        let result = tokio::select! {
+            result = session => result,
+            broken = connection => match broken {
+                Err(error) => Err(Error::connection(&error)),
+                Ok(()) => Ok(Exit::Unknown),
+            },
+        };
+        events.abort();
+        result
+    })
+}
+
+/// Whatever key the server has: see the crate's description.
+async fn accept_server(mut events: ClientReceiver) {
+    while let Ok(Some(event)) = events.recv().await {
+        if let ClientEvent::ServerPubkey(_, accept) = event {
+            accept.accept();
+        }
+    }
+}
+
+async fn open(
+    client: &Client,
+    key: Privkey,
+    command: &Command,
+) -> Result<(Session, SessionReceiver), Error> {
+    let failed = |error: makiko::Error| Error::connection(&error);
+    let authenticated = client.auth_pubkey(USER.to_owned(), key, &SSH_ED25519);
+    match authenticated.await.map_err(failed)? {
+        AuthPubkeyResult::Success => {}
+        AuthPubkeyResult::Failure(_) => return Err(Error::Refused),
+    }
+    let config = ChannelConfig::default().with(|config| config.recv_window_max = WINDOW);
+    let (session, receiver) = client.open_session(config).await.map_err(failed)?;
+    // The two go together, and so does the wait for their answers.
+    let terminal = command.terminal.as_ref().map(|terminal| {
+        session
+            .request_pty(&terminal_request(terminal))
+            .map_err(failed)
+    });
+    let running = session.exec(command.line().as_bytes()).map_err(failed)?;
+    if let Some(terminal) = terminal {
+        let granted = terminal?.wait().await;
+        granted.map_err(|_| Error::Request("to give the command a terminal"))?;
+    }
+    let granted = running.wait().await;
+    granted.map_err(|_| Error::Request("to run the command"))?;
+    Ok((session, receiver))
+}
+
+fn terminal_request(terminal: &Terminal) -> PtyRequest {
+    PtyRequest {
+        term: terminal.kind.clone(),
+        width: terminal.size.0.into(),
+        height: terminal.size.1.into(),
+        ..PtyRequest::default()
+    }
+}
+
+/// Serves the running command until its end.
+async fn attend(session: Session, mut receiver: SessionReceiver, plugs: Plugs) -> Exit {
+    let Plugs {
+        input,
+        output,
+        errors,
+        requests,
+    } = plugs;
+    let feeding = tokio::spawn(feed(session.clone(), input));
+    let asking = tokio::spawn(pass_on(session.clone(), requests));
+    let mut exit = Exit::Unknown;
+    while let Ok(Some(event)) = receiver.recv().await {
+        let taken = match event {
+            SessionEvent::StdoutData(bytes) => output.send(bytes).await,
+            SessionEvent::StderrData(bytes) => errors.send(bytes).await,
+            SessionEvent::ExitStatus(status) => {
+                exit = Exit::Status(status as u8);
+                Ok(())
+            }
+            SessionEvent::ExitSignal(signal) => {
+                exit = Exit::Signal(signal.signal_name);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if taken.is_err() {
+            // Nobody reads any more: as for a pipe, that is the command's end.
+            session.signal("PIPE").and_then(|()| session.close()).ok();
+        }
+    }
+    feeding.abort();
+    asking.abort();
+    exit
+}
+
+async fn feed(session: Session, mut input: Receiver<Bytes>) {
+    while let Some(piece) = input.recv().await {
+        if session.send_stdin(piece).await.is_err() {
+            return;
+        }
+    }
+    // One that is gone needs no end of input.
+    let _ = session.send_eof().await;
+}
+
+async fn pass_on(session: Session, mut requests: UnboundedReceiver<Request>) {
+    while let Some(request) = requests.recv().await {
+        let passed = match request {
+            Request::Signal(name) => session.signal(name),
+            Request::Resize((width, height)) => session.window_change(&WindowChange {
+                width: width.into(),
+                height: height.into(),
+                width_px: 0,
+                height_px: 0,
+            }),
+            Request::Close => session.close(),
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+}
