@@ -164,6 +164,19 @@ serve:
         bnez    a0, fail
         lw      s6, 0(sp)               # s6: our end
         lw      s7, 4(sp)               # s7: the program's
+
+        # Names of the kernel's choice, without which there is no address to be asked for.
+        li      t0, AF_UNIX
+        sh      t0, 8(sp)
+        mv      a0, s6
+        addi    a1, sp, 8
+        li      a2, 2
+        call    SYS_BIND
+        mv      a0, s7
+        addi    a1, sp, 8
+        li      a2, 2
+        call    SYS_BIND
+
         fork
         bltz    a0, fail
         beqz    a0, program
