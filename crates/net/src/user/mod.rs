@@ -8,6 +8,7 @@
 pub mod addresses;
 mod arp;
 mod datagrams;
+mod destination;
 mod dhcp;
 mod dns;
 mod forwards;
@@ -31,6 +32,7 @@ use smoltcp::wire::{
 
 use self::addresses::{DNS, GATEWAY, GATEWAY_MAC, is_local, is_own};
 use self::datagrams::{Arrived, Datagrams, Key, Kind};
+use self::destination::{host_of, is_broadcast, reason};
 use self::dns::{Answer, Dns};
 pub use self::forwards::ForwardFailed;
 use self::forwards::{Listener, Open, seen_as};
@@ -477,46 +479,5 @@ fn deliver(output: &mut Output, identification: &mut Identification, key: &Key, 
                 ip::send_icmp(output, identification, addresses, &reply);
             }
         }
-    }
-}
-
-/// Where on the host, or beyond, what the guest calls `remote` is.
-///
-/// # Errors
-/// When it is nowhere, or the guest may not go there.
-fn host_of(remote: SocketAddrV4, rules: &Rules, dns: &Dns) -> io::Result<SocketAddr> {
-    let address = *remote.ip();
-    if address == DNS {
-        let asks = remote.port() == 53 && !rules.concern_names();
-        let resolver = dns.resolver().filter(|_| asks);
-        return resolver.ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
-    }
-    if !rules.permits_address(address.into()) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    if address == GATEWAY {
-        return Ok((Ipv4Addr::LOCALHOST, remote.port()).into());
-    }
-    let nowhere = address.octets()[0] == 0
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.octets()[0] >= 240;
-    if nowhere || is_local(address) {
-        return Err(io::ErrorKind::HostUnreachable.into());
-    }
-    Ok(remote.into())
-}
-
-fn is_broadcast(address: Ipv4Addr) -> bool {
-    address.is_broadcast() || is_local(address) && address.octets()[3] == 255
-}
-
-/// How the guest is told of an error.
-fn reason(kind: io::ErrorKind) -> Icmpv4DstUnreachable {
-    match kind {
-        io::ErrorKind::ConnectionRefused => Icmpv4DstUnreachable::PortUnreachable,
-        io::ErrorKind::NetworkUnreachable => Icmpv4DstUnreachable::NetUnreachable,
-        io::ErrorKind::PermissionDenied => Icmpv4DstUnreachable::CommProhibited,
-        _ => Icmpv4DstUnreachable::HostUnreachable,
     }
 }
