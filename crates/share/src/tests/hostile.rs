@@ -98,6 +98,29 @@ fn any_request_gets_an_answer_and_none_brings_the_server_down() {
 }
 
 #[test]
+fn locks_are_left_to_the_guest() {
+    let mut guest = Guest::new();
+    let init = fuse_init_in {
+        major: 7,
+        minor: 38,
+        flags: u32::MAX,
+        ..fuse_init_in::default()
+    };
+    let answer: fuse_init_out = guest
+        .ask_for(fuse_opcode::FUSE_INIT, 0, init.as_bytes())
+        .expect("init");
+    assert_eq!(answer.flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS), 0);
+    let lock = [0u8; size_of::<fuse_lk_in>()];
+    for operation in [
+        fuse_opcode::FUSE_GETLK,
+        fuse_opcode::FUSE_SETLK,
+        fuse_opcode::FUSE_SETLKW,
+    ] {
+        assert_eq!(guest.ask(operation, ROOT, &lock).err(), Some(libc::ENOSYS));
+    }
+}
+
+#[test]
 fn versions_without_virtio_fs_are_refused() {
     let mut guest = Guest::new();
     for (major, minor, expected) in [(6, 99, false), (7, 30, false), (7, 31, true), (8, 0, true)] {
