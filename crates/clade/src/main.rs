@@ -6,6 +6,7 @@ mod failure;
 mod firmware;
 mod first_boot;
 mod network_options;
+mod oci;
 mod progress;
 mod remote;
 mod root_disk;

@@ -7,9 +7,13 @@ use clade_images::{DebianRequest, Request};
 
 use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
+use crate::oci;
 use crate::progress::Shown;
 
 /// Fetch an image, or a newer version of it.
+///
+/// Names that are not of Clade's own images are of OCI images, as Docker writes them: `alpine`,
+/// `ghcr.io/owner/name:tag`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pull {
     /// The image; `clade images` lists them.
@@ -23,17 +27,22 @@ pub(crate) struct Pull {
     /// Packages that the image `debian` is to have besides the usual ones.
     #[arg(long, value_name = "PKG,...", value_delimiter = ',')]
     include: Vec<String>,
+    /// Speak to this registry without encryption; one on this host is so in any case.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    insecure_registry: Vec<String>,
 }
 
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let (name, kernel_version) = if clade_images::is_debian(&self.image) {
+        let (name, version) = if oci::is_oci(&self.image) {
+            let image = oci::fetch(&self.image, self.insecure_registry, true)?;
+            (image.name, format!("sha256:{}", image.digest))
+        } else if clade_images::is_debian(&self.image) {
             self.debian()?
         } else {
             self.own()?
         };
-        writeln!(io::stdout(), "{name} {kernel_version}")
-            .map_err(|error| Failure::of_output(&error))?;
+        writeln!(io::stdout(), "{name} {version}").map_err(|error| Failure::of_output(&error))?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clade_images::{DebianRequest, Request, Source};
 use clade_manager::{Host, Machines, Order, Started};
 use clade_ssh::{Command, Key};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
+use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -18,7 +20,9 @@ use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::first_boot::OwnMachine;
 use crate::network_options::NetworkOptions;
+use crate::oci::{self, OciMachine, OciOptions};
 use crate::progress::Shown;
+use crate::session::End;
 use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
@@ -43,8 +47,9 @@ pub(crate) struct Run {
     /// The image to run; `clade images` lists them.
     #[arg(conflicts_with = "kernel")]
     image: Option<String>,
-    /// Run this command in it, and end the machine: output and exit status are the command's.
-    #[arg(last = true, requires = "image", conflicts_with_all = ["detach", "stats"])]
+    /// Run this command in it, and end the machine: output and exit status are the command's. In an
+    /// OCI image, it takes the place of the image's own.
+    #[arg(last = true, requires = "image")]
     command: Vec<String>,
     /// Pass standard input on to the command.
     #[arg(long, short, requires = "command")]
@@ -120,6 +125,8 @@ pub(crate) struct Run {
         requires = "image"
     )]
     include: Vec<String>,
+    #[command(flatten)]
+    oci: OciOptions,
 }
 
 fn tier_parser() -> impl TypedValueParser<Value = Tier> {
@@ -130,14 +137,15 @@ fn tier_parser() -> impl TypedValueParser<Value = Tier> {
 }
 
 impl Run {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(mut self) -> Result<ExitCode, Failure> {
         self.check()?;
         let (detach, stats) = (self.detach, self.stats);
         let any_port = self.network.wants_any_port();
+        let oci = self.oci_machine()?;
         let (command, reads) = (self.command()?, self.interactive);
         // A command's machine has a console that nobody sees.
         let interactive = command.is_none() && io::stdin().is_terminal();
-        let Plan { order, title, root } = self.plan(interactive)?;
+        let Plan { order, title, root } = self.plan(interactive, oci.as_ref())?;
         let input = if interactive {
             Input::Terminal
         } else if order.image.is_some() && root.is_none() {
@@ -153,6 +161,9 @@ impl Run {
             let hostname = format!(" systemd.hostname={}", draft.spec().name);
             draft.config_mut().cmdline.push_str(&hostname);
         }
+        if let Some(oci) = &oci {
+            oci.furnish(&mut draft)?;
+        }
         let (started, connection) = draft.start(machine_process::command())?;
         if any_port {
             tell_ports(&started);
@@ -165,14 +176,29 @@ impl Run {
             writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
             Ok(ExitCode::SUCCESS)
         } else {
-            attach(started, connection, input, &title, stats)
+            attach(started, connection, input, &title, stats, oci.is_some())
         }
     }
 
-    /// The command that the machine is for, if it is for one.
+    /// The OCI image that is to be run, if it is one, with the command if there is one.
+    fn oci_machine(&mut self) -> Result<Option<OciMachine>, Failure> {
+        let Some(name) = self.image.as_deref().filter(|name| oci::is_oci(name)) else {
+            self.oci.check_unused()?;
+            return Ok(None);
+        };
+        let command = mem::take(&mut self.command);
+        self.oci.machine(name, command).map(Some)
+    }
+
+    /// The command that the machine is for, if it is for one; the process of an OCI image is none.
     fn command(&self) -> Result<Option<Command>, Failure> {
         if self.command.is_empty() {
             return Ok(None);
+        }
+        if self.detach || self.stats.is_some() {
+            return Err(Failure::new(
+                "a command behind -- goes together with --detach and --stats for OCI images only",
+            ));
         }
         Ok(Some(Command {
             arguments: self.command.clone(),
@@ -198,11 +224,12 @@ impl Run {
         Ok(())
     }
 
-    /// The machine to make, and what it boots, for people.
-    fn plan(self, interactive: bool) -> Result<Plan, Failure> {
+    /// The machine to make, and what it boots, for people. One for an OCI image is `mini` as yet.
+    fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
         let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         let has_disk = self.kernel.is_none() && clade_images::is_debian(image);
-        let temporary = self.rm || !self.detach && self.name.is_none() && !has_disk;
+        let keeps = self.detach || self.name.is_some() || has_disk || oci.is_some();
+        let temporary = self.rm || !keeps;
         let disks = self.disk.into_iter().map(DiskOption::into_spec);
         let mut base = MachineConfig {
             tier: self.tier,
@@ -247,7 +274,8 @@ impl Run {
             };
             return Ok(Plan::without_disk(order, title));
         }
-        let name = self.image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
+        let image = self.image.filter(|_| oci.is_none());
+        let name = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
         if has_disk {
             let request = DebianRequest {
                 name,
@@ -284,10 +312,11 @@ impl Run {
         if let Some(own) = self.cmdline {
             cmdline = format!("{cmdline} {own}");
         }
-        let title = format!("{} · Debian {}", image.name, image.kernel_version);
+        let name = oci.map_or(image.name, |oci| oci.image.name.clone());
+        let title = format!("{name} · Debian {}", image.kernel_version);
         let order = Order {
             name: self.name,
-            image: Some(image.name),
+            image: Some(name),
             temporary,
             config: MachineConfig {
                 kernel: Some(image.kernel),
@@ -375,6 +404,7 @@ fn attach(
     input: Input,
     title: &str,
     stats: Option<StatsFormat>,
+    is_command: bool,
 ) -> Result<ExitCode, Failure> {
     if input == Input::Terminal && io::stderr().is_terminal() {
         style::note(&first_screen(&started.spec, title));
@@ -386,6 +416,13 @@ fn attach(
         Some(format) => format.lines(counted),
     });
     lines.for_each(|line| style::plain(&line));
+    match session.end {
+        // The guest's failure is that of the command in it, which has said what there is to say.
+        End::Ended(outcome @ Outcome::Failed(_)) if is_command => {
+            return Ok(ExitCode::from(outcome.exit_status()));
+        }
+        _ => {}
+    }
     console::finish(&name, session.end, || Failure::new(started.into_death()))
 }
 

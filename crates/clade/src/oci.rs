@@ -1,0 +1,203 @@
+//! Machines made from OCI images: what the command line says about them, and what they have of
+//! their own.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use clade_images::{OciImage, OciProcess, OciRequest};
+use clade_manager::Draft;
+
+use crate::failure::Failure;
+use crate::progress::Shown;
+use crate::root_disk;
+
+/// Images that are not OCI ones, whatever registries have under these names.
+const OWN_IMAGES: [&str; 2] = ["mini", "debian"];
+
+/// `mini`'s initramfs, and what the machine is to run.
+const INITRD_FILE: &str = "initrd";
+
+/// Whether an image of this name is an OCI image.
+pub(crate) fn is_oci(name: &str) -> bool {
+    let first = name.split(':').next().unwrap_or(name);
+    !OWN_IMAGES.contains(&first)
+}
+
+/// Brings an image into the cache; with `refresh`, the newest of its name.
+pub(crate) fn fetch(
+    name: &str,
+    insecure_registries: Vec<String>,
+    refresh: bool,
+) -> Result<OciImage, Failure> {
+    let request = OciRequest {
+        name: name.to_owned(),
+        insecure_registries,
+        refresh,
+    };
+    Ok(clade_images::ensure_oci(&request, &Shown::new())?)
+}
+
+/// What the user says about an OCI image's process.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Options for OCI images")]
+pub(crate) struct OciOptions {
+    /// Run this program of the image in place of its own; an empty one leaves what is behind --.
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Set an environment variable; without =VALUE, to what it is here.
+    #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
+    environment: Vec<String>,
+    /// Start in this folder of the image.
+    #[arg(long = "workdir", short = 'w', value_name = "FOLDER")]
+    folder: Option<String>,
+    /// Run as this user of the image, or with these numbers.
+    #[arg(long, short = 'u', value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Speak to this registry without encryption; one on this host is so in any case.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
+impl OciOptions {
+    /// Refuses options that mean nothing for an image that is no OCI image.
+    pub(crate) fn check_unused(&self) -> Result<(), Failure> {
+        let used = self.entrypoint.is_some()
+            || !self.environment.is_empty()
+            || self.folder.is_some()
+            || self.user.is_some();
+        if used {
+            return Err(Failure::new(
+                "--entrypoint, --env, --workdir and --user are for OCI images, like \
+                 `clade run -u nobody alpine -- id`",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The image, and its process changed as the user wants it.
+    pub(crate) fn machine(&self, name: &str, command: Vec<String>) -> Result<OciMachine, Failure> {
+        let image = fetch(name, self.insecure_registry.clone(), false)?;
+        let process = self.process(&image.process, command);
+        Ok(OciMachine { image, process })
+    }
+
+    fn process(&self, of_image: &OciProcess, command: Vec<String>) -> OciProcess {
+        let mut process = of_image.clone();
+        if let Some(entrypoint) = &self.entrypoint {
+            process = process.with_entrypoint(entrypoint);
+        }
+        process = process.with_command(command);
+        let variables = self.environment.iter();
+        process
+            .environment
+            .extend(variables.filter_map(|variable| with_value(variable)));
+        if let Some(folder) = &self.folder {
+            process.folder.clone_from(folder);
+        }
+        if let Some(user) = &self.user {
+            process.user.clone_from(user);
+        }
+        process
+    }
+}
+
+/// What a machine is made of: an image, and what to run in it.
+#[derive(Debug)]
+pub(crate) struct OciMachine {
+    pub(crate) image: OciImage,
+    process: OciProcess,
+}
+
+impl OciMachine {
+    /// Gives a machine that is being made the image's file system, with a layer of its own above
+    /// it, and the process to run. Its initial RAM disk must be `mini`'s.
+    pub(crate) fn furnish(&self, draft: &mut Draft) -> Result<(), Failure> {
+        root_disk::add(draft, &self.image.root)?;
+        let seed = self.process.seed(&draft.spec().name)?;
+        let initrd = draft.folder().join(INITRD_FILE);
+        if let Some(mini) = &draft.spec().config.initrd {
+            join(mini, &seed, &initrd).map_err(|error| {
+                Failure::new(format!("cannot write {}: {error}", initrd.display()))
+            })?;
+        }
+        draft.config_mut().initrd = Some(INITRD_FILE.into());
+        Ok(())
+    }
+}
+
+/// A variable with its value, or with that which it has here; none if it has none.
+fn with_value(variable: &str) -> Option<String> {
+    if variable.contains('=') {
+        return Some(variable.to_owned());
+    }
+    let value = env::var(variable).ok()?;
+    Some(format!("{variable}={value}"))
+}
+
+/// Writes two initramfs archives behind each other: Linux unpacks both. The second begins at a
+/// multiple of four bytes (the kernel's "initramfs buffer format").
+fn join(first: &Path, second: &[u8], target: &Path) -> io::Result<()> {
+    let length = fs::copy(first, target)?;
+    let mut file = File::options().append(true).open(target)?;
+    let padding = length.next_multiple_of(4) - length;
+    file.write_all(&[0; 3][..padding as usize])?;
+    file.write_all(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_images_are_told_from_oci_images() {
+        for (name, oci) in [
+            ("mini", false),
+            ("mini:forky", false),
+            ("debian", false),
+            ("debian:sid", false),
+            ("alpine", true),
+            ("docker.io/library/debian", true),
+            ("minimal", true),
+            ("oci:./layout", true),
+        ] {
+            assert_eq!(is_oci(name), oci, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_user_has_the_last_word() {
+        let own = OciProcess {
+            entrypoint: vec!["own".to_owned()],
+            command: vec!["default".to_owned()],
+            environment: vec!["A=1".to_owned()],
+            user: "bob".to_owned(),
+            folder: "/app".to_owned(),
+        };
+        let options = OciOptions::default();
+        assert_eq!(options.process(&own, Vec::new()), own);
+        let options = OciOptions {
+            entrypoint: Some("mine".to_owned()),
+            environment: vec!["A=2".to_owned(), "CLADE_NO_SUCH_VARIABLE".to_owned()],
+            folder: Some("/".to_owned()),
+            user: Some("0".to_owned()),
+            insecure_registry: Vec::new(),
+        };
+        let process = options.process(&own, vec!["x".to_owned()]);
+        assert_eq!(process.words().collect::<Vec<_>>(), ["mine", "x"]);
+        assert_eq!(process.environment, ["A=1", "A=2"]);
+        assert_eq!((process.user.as_str(), process.folder.as_str()), ("0", "/"));
+    }
+
+    #[test]
+    fn archives_are_joined_at_a_multiple_of_four_bytes() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (first, target) = (folder.path().join("first"), folder.path().join("target"));
+        for (content, joined) in [("12345", "12345\0\0\0seed"), ("1234", "1234seed")] {
+            fs::write(&first, content).expect("file");
+            join(&first, b"seed", &target).expect("join");
+            assert_eq!(fs::read(&target).expect("file"), joined.as_bytes());
+        }
+    }
+}

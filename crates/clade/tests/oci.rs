@@ -1,0 +1,408 @@
+//! OCI images: from Debian's registry on this host, and from a folder, to a process in a machine.
+//!
+//! The images are made here, of Debian's busybox. What a host lacks is said, and the tests pass.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use clade_images::{Error, Silent, Source};
+use clade_store::{Folders, Sha256};
+use serde_json::{Value, json};
+
+use common::{Finished, Home, wait_until};
+
+/// What the image's own process does.
+const PROGRAM: &str =
+    "#!/bin/sh\necho \"arguments: $*\"\nid\npwd\nenv\ncat /etc/os-release\nexit 3\n";
+
+/// An image, as its documents and layers.
+struct Image {
+    blobs: Vec<Vec<u8>>,
+    manifest: Vec<u8>,
+}
+
+fn skip(test: &str, reason: impl std::fmt::Display) {
+    // Past the test harness's capture: a skipped test must be seen.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+/// Debian's busybox for riscv64; none, said aloud, where there is neither cache nor network.
+fn busybox(test: &str) -> Option<Vec<u8>> {
+    match clade_images::package_files(&["busybox-static"], &Source::default(), &Silent) {
+        Ok(packages) => Some(packages[0].read("usr/bin/busybox").expect("busybox")),
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
+            skip(test, error);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", Sha256::of(bytes))
+}
+
+fn descriptor(bytes: &[u8]) -> Value {
+    json!({"digest": digest(bytes), "size": bytes.len()})
+}
+
+struct Layer(tar::Builder<Vec<u8>>);
+
+impl Layer {
+    fn new() -> Self {
+        Self(tar::Builder::new(Vec::new()))
+    }
+
+    fn file(mut self, path: &str, mode: u32, content: &[u8]) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        self.0
+            .append_data(&mut header, path, content)
+            .expect("entry");
+        self
+    }
+
+    fn link(mut self, path: &str, target: &str) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_mode(0o777);
+        header.set_size(0);
+        self.0
+            .append_link(&mut header, path, target)
+            .expect("entry");
+        self
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.0.into_inner().expect("layer")
+    }
+}
+
+/// An image with two layers, a user of its own and a process that says what it sees.
+fn image(busybox: &[u8], architecture: &str) -> Image {
+    let mut lower = Layer::new()
+        .file("bin/busybox", 0o755, busybox)
+        .file(
+            "etc/passwd",
+            0o644,
+            b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh",
+        )
+        .file(
+            "etc/group",
+            0o644,
+            b"root:x:0:\nbob:x:1001:\nfriends:x:2000:bob\n",
+        )
+        .file("etc/os-release", 0o644, b"NAME=\"Test\"\n")
+        .file("etc/secret", 0o644, b"");
+    for name in ["sh", "cat", "env", "id", "ls", "pwd"] {
+        lower = lower.link(&format!("bin/{name}"), "busybox");
+    }
+    let layers = [
+        lower.bytes(),
+        Layer::new()
+            .file("etc/.wh.secret", 0o644, b"")
+            .file("app/run", 0o755, PROGRAM.as_bytes())
+            .bytes(),
+    ];
+    let config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": {
+            "Entrypoint": ["/app/run", "-x"],
+            "Cmd": ["default"],
+            "Env": ["PATH=/bin", "GREETING=it's a  test"],
+            "User": "bob",
+            "WorkingDir": "/app",
+        },
+        "rootfs": {"type": "layers", "diff_ids": layers.each_ref().map(|layer| digest(layer))},
+    });
+    let config = config.to_string().into_bytes();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": typed(descriptor(&config), "application/vnd.docker.container.image.v1+json"),
+        "layers": layers.each_ref().map(|layer| {
+            typed(descriptor(layer), "application/vnd.docker.image.rootfs.diff.tar")
+        }),
+    });
+    Image {
+        blobs: [config].into_iter().chain(layers).collect(),
+        manifest: manifest.to_string().into_bytes(),
+    }
+}
+
+fn typed(mut descriptor: Value, media_type: &str) -> Value {
+    descriptor["mediaType"] = media_type.into();
+    descriptor
+}
+
+/// Puts an image into a folder that is an OCI image layout.
+fn write_layout(folder: &Path, image: &Image) {
+    let blobs = folder.join("blobs/sha256");
+    fs::create_dir_all(&blobs).expect("folder");
+    for blob in image.blobs.iter().chain([&image.manifest]) {
+        fs::write(blobs.join(Sha256::of(blob).to_string()), blob).expect("blob");
+    }
+    let index = json!({"schemaVersion": 2, "manifests": [descriptor(&image.manifest)]});
+    fs::write(folder.join("index.json"), index.to_string()).expect("index");
+    fs::write(
+        folder.join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .expect("layout");
+}
+
+/// A home that has the user's packages and images of Clade's own, and no OCI images.
+fn home() -> Home {
+    let home = Home::new();
+    let (own, cache) = (
+        Folders::of_user().expect("folders"),
+        home.path("cache/clade"),
+    );
+    fs::create_dir(&cache).expect("folder");
+    for name in ["images", "packages", "suites"] {
+        symlink(own.cache().join(name), cache.join(name)).expect("link");
+    }
+    home
+}
+
+/// Debian's registry with an image in it.
+struct Registry {
+    process: Child,
+    host: String,
+}
+
+impl Registry {
+    /// Starts it on a free port of this host. `accounts` is an htpasswd file's content.
+    fn start(test: &str, home: &Home, image: &Image, accounts: Option<&str>) -> Option<Self> {
+        let root = home.path("registry");
+        store(&root.join("docker/registry/v2"), image);
+        let port = TcpListener::bind("127.0.0.1:0").expect("port");
+        let host = port.local_addr().expect("address").to_string();
+        drop(port);
+        let mut config = json!({
+            "version": "0.1",
+            "storage": {"filesystem": {"rootdirectory": root}},
+            "http": {"addr": host},
+        });
+        if let Some(accounts) = accounts {
+            let path = home.file("accounts", accounts.as_bytes());
+            config["auth"] = json!({"htpasswd": {"realm": "test", "path": path}});
+        }
+        let config = home.file("registry.yml", config.to_string().as_bytes());
+        let mut command = Command::new("docker-registry");
+        command.args(["serve", &config]);
+        let process = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Ok(process) => process,
+            Err(error) => {
+                skip(test, format!("there is no docker-registry here ({error})"));
+                return None;
+            }
+        };
+        wait_until("the registry answers", || TcpStream::connect(&host).is_ok());
+        Some(Self { process, host })
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Puts an image where the registry keeps what was pushed to it.
+fn store(root: &Path, image: &Image) {
+    let write = |path: PathBuf, content: &[u8]| {
+        fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        fs::write(path, content).expect("file");
+    };
+    let repository = root.join("repositories/test");
+    for blob in image.blobs.iter().chain([&image.manifest]) {
+        let sum = Sha256::of(blob).to_string();
+        write(
+            root.join(format!("blobs/sha256/{}/{sum}/data", &sum[..2])),
+            blob,
+        );
+        let link = digest(blob);
+        write(
+            repository.join(format!("_layers/sha256/{sum}/link")),
+            link.as_bytes(),
+        );
+    }
+    let sum = Sha256::of(&image.manifest).to_string();
+    let link = digest(&image.manifest);
+    let manifests = repository.join("_manifests");
+    write(
+        manifests.join(format!("revisions/sha256/{sum}/link")),
+        link.as_bytes(),
+    );
+    write(manifests.join("tags/latest/current/link"), link.as_bytes());
+    write(
+        manifests.join(format!("tags/latest/index/sha256/{sum}/link")),
+        link.as_bytes(),
+    );
+}
+
+fn assert_lines(finished: &Finished, code: i32, expected: &[&str]) {
+    let lines: Vec<_> = finished.stdout().lines().collect();
+    for line in expected {
+        assert!(lines.contains(line), "no {line:?} in {finished:#?}");
+    }
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
+}
+
+#[test]
+fn an_image_of_debians_registry_runs_its_process() {
+    let test = "an_image_of_debians_registry_runs_its_process";
+    let Some(busybox) = busybox(test) else { return };
+    let (home, image) = (home(), image(&busybox, "riscv64"));
+    let Some(registry) = Registry::start(test, &home, &image, None) else {
+        return;
+    };
+    let name = format!("{}/test", registry.host);
+    let pulled = home.run(&["pull", &name]);
+    let digest = digest(&image.manifest);
+    assert_eq!(
+        pulled.stdout(),
+        format!("{name}:latest {digest}\n"),
+        "{pulled:?}"
+    );
+    let listed = home.run(&["images"]);
+    let short = &digest["sha256:".len()..][..12];
+    assert!(
+        listed.stdout().contains(&name) && listed.stdout().contains(short),
+        "{listed:?}"
+    );
+
+    let own = home.run(&["run", "--rm", "-m", "256M", &name]);
+    let expected = [
+        "arguments: -x default",
+        "uid=1000(bob) gid=1001(bob) groups=1001(bob),2000(friends)",
+        "/app",
+        "HOME=/home/bob",
+        "GREETING=it's a  test",
+        "NAME=\"Test\"",
+    ];
+    assert_lines(&own, 3, &expected);
+    assert_eq!(own.stderr, "");
+
+    // Nothing is asked of a registry for an image that is there.
+    drop(registry);
+    let changed = home.run(&[
+        "run",
+        "--rm",
+        "-m",
+        "256M",
+        "-e",
+        "GREETING=changed",
+        "-u",
+        "77:88",
+        "-w",
+        "/etc",
+        &name,
+        "--",
+        "a b",
+        "*",
+    ]);
+    let expected = [
+        "arguments: -x a b *",
+        "uid=77 gid=88",
+        "/etc",
+        "GREETING=changed",
+        "HOME=/",
+    ];
+    assert_lines(&changed, 3, &expected);
+    let own = home.run(&[
+        "run",
+        "--rm",
+        "-m",
+        "256M",
+        "--entrypoint",
+        "ls",
+        &name,
+        "--",
+        "/etc",
+    ]);
+    assert_lines(&own, 0, &["os-release", "passwd"]);
+    assert!(!own.stdout().contains("secret"), "{own:?}");
+}
+
+#[test]
+fn statuses_are_those_of_other_container_tools() {
+    let test = "statuses_are_those_of_other_container_tools";
+    let Some(busybox) = busybox(test) else { return };
+    let home = home();
+    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    let name = format!("oci:{}", home.path("layout").display());
+    for (words, code) in [
+        (&["no-such-program"][..], 127),
+        (&["/etc/passwd"], 126),
+        (&["sh", "-c", "kill -TERM $$"], 143),
+    ] {
+        let arguments = [
+            &["run", "--rm", "-m", "256M", "--entrypoint", "", &name, "--"],
+            words,
+        ]
+        .concat();
+        let finished = home.run(&arguments);
+        assert_eq!(finished.code, Some(code), "{words:?} {finished:#?}");
+    }
+    let nobody = home.run(&["run", "--rm", "-m", "256M", "-u", "nobody", &name]);
+    assert_eq!(nobody.code, Some(125), "{nobody:#?}");
+    assert!(nobody.stdout().contains("no user nobody"), "{nobody:#?}");
+}
+
+#[test]
+fn a_registry_with_accounts_takes_those_of_docker() {
+    let test = "a_registry_with_accounts_takes_those_of_docker";
+    let Some(busybox) = busybox(test) else { return };
+    let (home, image) = (home(), image(&busybox, "riscv64"));
+    // The password is "secret".
+    let account = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
+    let Some(registry) = Registry::start(test, &home, &image, Some(account)) else {
+        return;
+    };
+    let name = format!("{}/test", registry.host);
+    let refused = home.run(&["pull", &name]);
+    assert_eq!(refused.code, Some(125), "{refused:?}");
+    assert!(refused.stderr.contains("docker login"), "{refused:?}");
+    // "user:secret"
+    let config = json!({"auths": {&registry.host: {"auth": "dXNlcjpzZWNyZXQ="}}});
+    fs::create_dir(home.path(".docker")).expect("folder");
+    fs::write(home.path(".docker/config.json"), config.to_string()).expect("file");
+    let pulled = home.run(&["pull", &name]);
+    assert_eq!(pulled.code, Some(0), "{pulled:?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_before_a_machine_is_made() {
+    let home = home();
+    write_layout(&home.path("layout"), &image(b"none", "amd64"));
+    let name = format!("oci:{}", home.path("layout").display());
+    for (arguments, said) in [
+        (&["run", "--rm", name.as_str()][..], "linux/amd64"),
+        (
+            &["run", "--rm", "127.0.0.1:1/none"],
+            "127.0.0.1:1/none:latest",
+        ),
+        (&["run", "--rm", "No Image"], "is not the name of an image"),
+        (&["pull", "oci:/no/such"], "OCI image layout"),
+        (
+            &["run", "--rm", "mini", "--entrypoint", "x"],
+            "are for OCI images",
+        ),
+    ] {
+        let finished = home.run(arguments);
+        assert_eq!(finished.code, Some(125), "{finished:?}");
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+    assert!(home.machines().is_empty());
+}
