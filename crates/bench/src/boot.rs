@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::guest::{Boot, Guest, expect, run_command};
+use crate::guest::{Boot, Devices, Guest, expect, run_command};
 use crate::initrd::Initrd;
 use crate::peer::Peer;
 use crate::program::{self, Program};
@@ -49,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 cmdline: &image.cmdline,
                 cpus: options.cpus,
                 memory: MEMORY,
+                devices: Devices::default(),
             };
             let times = measure(|| peer.start(&options.qemu, &boot), &workloads)?;
             match best {
@@ -69,6 +70,18 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         print_table(&workloads, &clade, &qemu);
     }
     Ok(())
+}
+
+/// Starts a guest and waits for its prompt; returns how long that took, too.
+pub(crate) fn until_prompt(
+    peer: Peer,
+    qemu: &str,
+    boot: &Boot<'_>,
+) -> Result<(Box<dyn Guest>, Duration), String> {
+    let started = Instant::now();
+    let guest = peer.start(qemu, boot)?;
+    expect(&*guest, 0, PROMPT)?;
+    Ok((guest, started.elapsed()))
 }
 
 /// The image that the guests' kernel is from.

@@ -1,5 +1,6 @@
 //! A guest under Clade, in this process.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -8,9 +9,9 @@ use std::time::Duration;
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::backends::Backends;
 use clade_vmm::machine::{Machine, StopHandle};
-use clade_vmm::spec::{MachineConfig, Tier};
+use clade_vmm::spec::{DiskSpec, MachineConfig, MachineSpec, ShareSpec, Tier};
 
-use crate::guest::{Boot, Guest};
+use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
 
 /// What the guest's console prints on.
@@ -52,9 +53,18 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         kernel: Some(boot.kernel.into()),
         initrd: Some(boot.initrd.into()),
         cmdline: boot.cmdline.into(),
-        ..MachineConfig::default()
+        ..with_devices(&boot.devices)
     };
-    let machine = Machine::build(&config, &Backends::default(), screen.clone())
+    let spec = MachineSpec {
+        id: "benchmark".into(),
+        name: "benchmark".into(),
+        image: None,
+        created: 0,
+        config,
+    };
+    let backends =
+        Backends::open(&spec, &std::env::temp_dir()).map_err(|error| error.to_string())?;
+    let machine = Machine::build(&spec.config, &backends, screen.clone())
         .map_err(|error| error.to_string())?;
     let port = machine.console();
     let stop = machine.stop_handle();
@@ -72,6 +82,23 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         stop,
         thread: Some(thread),
     }))
+}
+
+fn with_devices(devices: &Devices<'_>) -> MachineConfig {
+    let disk = |path: &Path| DiskSpec {
+        path: path.into(),
+        ..DiskSpec::default()
+    };
+    let share = |folder: &Path| ShareSpec {
+        folder: folder.into(),
+        tag: SHARE_TAG.into(),
+        ..ShareSpec::default()
+    };
+    MachineConfig {
+        disks: devices.disk.map(disk).into_iter().collect(),
+        shares: devices.share.map(share).into_iter().collect(),
+        ..MachineConfig::default()
+    }
 }
 
 impl Guest for CladeGuest {

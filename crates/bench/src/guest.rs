@@ -17,7 +17,22 @@ pub(crate) struct Boot<'a> {
     pub(crate) cpus: u32,
     /// Bytes.
     pub(crate) memory: u64,
+    pub(crate) devices: Devices<'a>,
 }
+
+/// What a guest has to do input and output with, besides its console.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Devices<'a> {
+    /// A raw disk, `/dev/vda`.
+    pub(crate) disk: Option<&'a Path>,
+    /// A card on the peer's user-mode network.
+    pub(crate) network: bool,
+    /// A folder of the host under the tag [`SHARE_TAG`].
+    pub(crate) share: Option<&'a Path>,
+}
+
+/// The name by which a guest mounts its folder.
+pub(crate) const SHARE_TAG: &str = "bench";
 
 /// A running guest of one of the peers; dropped, it ends.
 pub(crate) trait Guest {

@@ -10,6 +10,7 @@ mod boot;
 mod clade;
 mod guest;
 mod initrd;
+mod io;
 mod kernels;
 mod peer;
 mod program;
@@ -27,10 +28,12 @@ use peer::Peer;
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
                              [--peer clade|interpreter|qemu|native,...] [--json FILE]
+       clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
+  io          disk, network and shared folder, under Clade and under QEMU in turn
   speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)
@@ -90,6 +93,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     match verb.as_str() {
         "boot" => boot::run(&parse(arguments)?),
         "workloads" => workloads::run(&parse(arguments)?),
+        "io" => io::run(&parse(arguments)?),
         "speed" => speed::run(arguments),
         _ => Err(USAGE.into()),
     }

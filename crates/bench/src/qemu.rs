@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use crate::guest::{Boot, Guest};
+use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
 
 /// The program that is asked for when none is named.
@@ -35,7 +35,8 @@ struct QemuGuest {
 
 /// Starts a machine.
 pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(["-machine", "virt", "-accel", "tcg,thread=multi"])
         .args(["-nodefaults", "-nographic"])
         .args(["-smp", &boot.cpus.to_string()])
@@ -47,7 +48,9 @@ pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, St
         .arg(boot.kernel)
         .arg("-initrd")
         .arg(boot.initrd)
-        .args(["-append", boot.cmdline])
+        .args(["-append", boot.cmdline]);
+    add_devices(&mut command, &boot.devices);
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -70,6 +73,31 @@ pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, St
         stdin,
         transcript,
     }))
+}
+
+/// QEMU's virtio devices, as its documentation recommends them for speed.
+fn add_devices(command: &mut Command, devices: &Devices<'_>) {
+    if let Some(disk) = devices.disk {
+        let drive = format!(
+            "if=none,id=disk,format=raw,aio=threads,file={}",
+            disk.display()
+        );
+        command
+            .args(["-drive", &drive])
+            .args(["-device", "virtio-blk-pci,drive=disk"]);
+    }
+    if devices.network {
+        command
+            .args(["-netdev", "user,id=network"])
+            .args(["-device", "virtio-net-pci,netdev=network"]);
+    }
+    if let Some(folder) = devices.share {
+        let share = format!(
+            "local,security_model=none,mount_tag={SHARE_TAG},path={}",
+            folder.display()
+        );
+        command.args(["-virtfs", &share]);
+    }
 }
 
 impl Guest for QemuGuest {

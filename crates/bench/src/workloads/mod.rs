@@ -15,7 +15,7 @@ use report::Report;
 use runner::Runner;
 
 use crate::boot;
-use crate::guest::Boot;
+use crate::guest::{Boot, Devices};
 use crate::initrd::Initrd;
 use crate::peer::Peer;
 use crate::{Options, qemu};
@@ -115,8 +115,9 @@ impl Session<'_> {
             cmdline: &self.image.cmdline,
             cpus: self.options.cpus,
             memory: boot::MEMORY,
+            devices: Devices::default(),
         };
-        runner::boot(peer, &self.options.qemu, &boot).map(|(_guest, time)| time)
+        boot::until_prompt(peer, &self.options.qemu, &boot).map(|(_guest, time)| time)
     }
 
     fn measure(&mut self, workload: &Workload, peer: Peer) {
@@ -156,8 +157,9 @@ impl Session<'_> {
             cmdline: &self.image.cmdline,
             cpus: self.options.cpus,
             memory: MEMORY,
+            devices: Devices::default(),
         };
-        let (guest, _time) = runner::boot(peer, &self.options.qemu, &boot)?;
+        let (guest, _time) = boot::until_prompt(peer, &self.options.qemu, &boot)?;
         Ok(Runner::Guest(guest))
     }
 

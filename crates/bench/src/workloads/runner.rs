@@ -2,29 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::system;
-use crate::boot::PROMPT;
-use crate::guest::{Boot, Guest, Outcome, expect, run_command};
-use crate::peer::Peer;
+use crate::guest::{Guest, Outcome, run_command};
 
 /// A guest at its prompt, or this host.
 pub(crate) enum Runner {
     Guest(Box<dyn Guest>),
     Native(PathBuf),
-}
-
-/// Starts a guest and waits for its prompt; returns how long that took, too.
-pub(crate) fn boot(
-    peer: Peer,
-    qemu: &str,
-    boot: &Boot<'_>,
-) -> Result<(Box<dyn Guest>, Duration), String> {
-    let started = Instant::now();
-    let guest = peer.start(qemu, boot)?;
-    expect(&*guest, 0, PROMPT)?;
-    Ok((guest, started.elapsed()))
 }
 
 impl Runner {
