@@ -9,7 +9,9 @@ use std::time::Duration;
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::backends::Backends;
 use clade_vmm::machine::{Machine, StopHandle};
-use clade_vmm::spec::{DiskSpec, MachineConfig, MachineSpec, ShareSpec, Tier};
+use clade_vmm::spec::{
+    DiskSpec, MachineConfig, MachineSpec, NetworkSpec, OutsideSpec, ShareSpec, Tier,
+};
 
 use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
@@ -60,6 +62,7 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         name: "benchmark".into(),
         image: None,
         created: 0,
+        temporary: true,
         config,
     };
     let backends =
@@ -94,7 +97,12 @@ fn with_devices(devices: &Devices<'_>) -> MachineConfig {
         tag: SHARE_TAG.into(),
         ..ShareSpec::default()
     };
+    let network = match devices.network {
+        true => NetworkSpec::User(OutsideSpec::default()),
+        false => NetworkSpec::None,
+    };
     MachineConfig {
+        network,
         disks: devices.disk.map(disk).into_iter().collect(),
         shares: devices.share.map(share).into_iter().collect(),
         ..MachineConfig::default()

@@ -39,7 +39,7 @@ impl RawDisk {
 
     /// Writes zeroes where the host knows no better way.
     fn fill(&self, offset: u64, length: u64) -> io::Result<()> {
-        const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
         let mut done = 0;
         while done < length {
             let piece = (length - done).min(ZEROES.len() as u64);

@@ -67,7 +67,7 @@ fn collect(
                 Node::File(entry.mode & 0o777, bytes)
             }
             deb::Kind::Link(target) => Node::Link(target.clone()),
-            deb::Kind::Other => return Ok(()),
+            deb::Kind::Folder | deb::Kind::HardLink(_) | deb::Kind::Other => return Ok(()),
         };
         files.push((entry.path.clone(), node));
     }

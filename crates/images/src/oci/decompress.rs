@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_form_comes_out_the_same() {
-        let content: Vec<u8> = (0..300_000_u32).map(|n| (n * n >> 9) as u8).collect();
+        let content: Vec<u8> = (0..300_000_u32).map(|n| ((n * n) >> 9) as u8).collect();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
         gzip.write_all(&content).unwrap();
         for packed in [gzip.finish().unwrap(), zstd(&content), content.clone()] {
