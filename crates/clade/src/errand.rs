@@ -22,6 +22,9 @@ const ASK: Duration = Duration::from_millis(20);
 /// A guest that takes no commands after this time never will.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// A guest has this long to power off.
+const GRACE: Duration = Duration::from_secs(90);
+
 /// How much of the console is kept to be shown, in bytes.
 const TAIL: usize = 8 << 10;
 
@@ -33,7 +36,8 @@ pub(crate) fn run(
     command: Command,
     interactive: bool,
 ) -> Result<ExitCode, Failure> {
-    let socket = Machines::of_user()?.find(&started.spec.id)?.vsock()?;
+    let machine = Machines::of_user()?.find(&started.spec.id)?;
+    let socket = machine.vsock()?;
     let Connection { sender, receiver } = connection;
     sender.request(&Request::Attach { size: None })?;
     let console = Console::listen(receiver)?;
@@ -51,7 +55,12 @@ pub(crate) fn run(
         thread::sleep(ASK);
     };
     let exit = remote.serve(interactive);
-    console.end(&sender);
+    if started.spec.temporary {
+        console.end(&sender);
+    } else {
+        // What the command wrote is to be there at the next start.
+        machine.stop(GRACE)?;
+    }
     Ok(ExitCode::from(remote::status(&exit?)?))
 }
 

@@ -10,7 +10,7 @@ const PACKAGES: &str = "usr/lib/clade/packages";
 
 const SCRIPT: &str = include_str!("../../guest/debian/configure");
 
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 12] = [
     ("etc/hostname", "debian\n"),
     (
         "etc/hosts",
@@ -42,6 +42,14 @@ const FILES: [(&str, &str); 10] = [
     (
         "etc/systemd/system/sshd-keygen.service.d/ed25519.conf",
         include_str!("../../guest/debian/keygen.conf"),
+    ),
+    (
+        "etc/systemd/system/sshd-vsock.socket.d/network.conf",
+        include_str!("../../guest/debian/vsock-socket.conf"),
+    ),
+    (
+        "etc/systemd/system/systemd-networkd-wait-online.service.d/any.conf",
+        include_str!("../../guest/debian/wait-online.conf"),
     ),
     (
         "etc/systemd/system/sshd-vsock@.service.d/keygen.conf",
