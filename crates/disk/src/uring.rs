@@ -1,6 +1,7 @@
 //! Raw disks by io_uring: several requests under way at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -222,7 +223,13 @@ impl Drop for UringDisk {
 fn restricted_ring(disk: &RawDisk) -> io::Result<(IoUring, OwnedFd)> {
     let ring = IoUring::builder().setup_r_disabled().build(ENTRIES)?;
     let submitter = ring.submitter();
-    submitter.register_files(&[disk.as_fd().as_raw_fd()])?;
+    // Opened anew: the ring lets go of its file some time after its end, when another machine may
+    // long want the lock, which is held by what was opened first.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(!disk.info().read_only)
+        .open(format!("/proc/self/fd/{}", disk.as_fd().as_raw_fd()))?;
+    submitter.register_files(&[file.as_raw_fd()])?;
     let allowed = ALLOWED.into_iter().map(Restriction::sqe_op);
     let mut restrictions: Vec<_> = allowed.collect();
     let fixed_file = Flags::FIXED_FILE.bits();

@@ -1,5 +1,6 @@
 //! A qcow2 file and what it stands on.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::{DenyImplicitOpenGate, FormatAccess, StorageOpenOptions};
 
-use super::Layers;
+use super::{Layers, refcounts};
 use crate::open::{open_file, open_raw};
 use crate::{DiskError, Format};
 
@@ -19,24 +20,29 @@ type Qcow2File = Qcow2<File, Layers>;
 
 /// Opens the file at `path`, and below it its backing files, which are only read.
 pub(super) fn open(path: &Path, read_only: bool) -> Result<FormatAccess<File>, DiskError> {
-    open_layer(path, read_only, 1)
+    open_layer(path, read_only, &mut Vec::new())
 }
 
-fn open_layer(path: &Path, read_only: bool, depth: usize) -> Result<FormatAccess<File>, DiskError> {
-    if depth > DEPTH_MAX {
-        return Err(DiskError::Chain {
-            path: path.to_owned(),
-            limit: DEPTH_MAX,
-        });
-    }
+/// `above` are the files that stand on this one, each by device and inode.
+fn open_layer(
+    path: &Path,
+    read_only: bool,
+    above: &mut Vec<(u64, u64)>,
+) -> Result<FormatAccess<File>, DiskError> {
+    enter(path, above)?;
     let failed = |source| DiskError::Qcow2 {
         path: path.to_owned(),
         source,
     };
-    let file = storage(open_file(path, read_only)?, path, read_only).map_err(failed)?;
+    let file = open_file(path, read_only)?;
+    let kept = file.try_clone().map_err(failed)?;
+    let file = storage(file, path, read_only).map_err(failed)?;
     let mut layer: Qcow2File = Qcow2::open_image(file, !read_only).map_err(failed)?;
+    if !read_only {
+        refcounts::check(&kept).map_err(failed)?;
+    }
     let backing = backing_file(&layer, path)?
-        .map(|(path, format)| open_backing(&path, format, depth))
+        .map(|(path, format)| open_backing(&path, format, above))
         .transpose()
         .map_err(|source| DiskError::Backing {
             path: path.to_owned(),
@@ -50,11 +56,30 @@ fn open_layer(path: &Path, read_only: bool, depth: usize) -> Result<FormatAccess
     Ok(FormatAccess::new(layer))
 }
 
-fn open_backing(path: &Path, format: Format, depth: usize) -> Result<Layers, DiskError> {
+/// Before it is locked, which a file that stands on itself would not let happen.
+fn enter(path: &Path, above: &mut Vec<(u64, u64)>) -> Result<(), DiskError> {
+    let metadata = std::fs::metadata(path).map_err(|source| DiskError::open(path, source))?;
+    let identity = (metadata.dev(), metadata.ino());
+    if above.contains(&identity) || above.len() == DEPTH_MAX {
+        return Err(DiskError::Chain {
+            path: path.to_owned(),
+            limit: DEPTH_MAX,
+        });
+    }
+    above.push(identity);
+    Ok(())
+}
+
+fn open_backing(
+    path: &Path,
+    format: Format,
+    above: &mut Vec<(u64, u64)>,
+) -> Result<Layers, DiskError> {
     let layer = match format {
-        Format::Qcow2 => open_layer(path, true, depth + 1)?,
+        Format::Qcow2 => open_layer(path, true, above)?,
         Format::Raw => {
             let failed = |source| DiskError::open(path, source);
+            enter(path, above)?;
             let (file, _) = open_raw(path, true)?;
             let file = storage(file, path, true).map_err(failed)?;
             FormatAccess::new(Raw::open_image(file, false).map_err(failed)?)

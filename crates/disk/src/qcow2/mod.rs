@@ -2,6 +2,7 @@
 
 mod chain;
 mod overlay;
+mod refcounts;
 
 use std::io;
 use std::path::Path;
