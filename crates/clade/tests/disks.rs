@@ -216,7 +216,7 @@ fn what_was_flushed_survives_the_death_of_the_machine() {
     // Files that are flushed one by one and told of, with a writer beside that never waits.
     let script = "(while :; do dd if=/dev/zero of=/d/noise bs=64k count=200 2>/dev/null; done) &
         i=0; while :; do i=$((i + 1))
-        head -c 20000 /dev/urandom >/tmp/f; cp /tmp/f /d/f$i; fsync /d/f$i /d
+        head -c 20000 /dev/urandom >/tmp/f; dd if=/tmp/f of=/d/f$i conv=fsync 2>/dev/null || exit
         echo flushed $i $(sha256sum </tmp/f | cut -c1-64); done";
     writeln!(guest.input, "{script}").expect("it listens");
     let mut flushed = Vec::new();
