@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use clade_images::{Error, Silent, Source};
+use clade_images::{Error, Request, Silent, Source};
 use clade_store::{Folders, Sha256};
 use serde_json::{Value, json};
 
@@ -32,9 +32,17 @@ fn skip(test: &str, reason: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
 }
 
-/// Debian's busybox for riscv64; none, said aloud, where there is neither cache nor network.
+/// Debian's busybox for riscv64, with `mini` in the cache; none, said aloud, where there is neither
+/// cache nor network.
 fn busybox(test: &str) -> Option<Vec<u8>> {
-    match clade_images::package_files(&["busybox-static"], &Source::default(), &Silent) {
+    let mini = Request {
+        name: "mini".to_owned(),
+        ..Request::default()
+    };
+    let packages = clade_images::ensure(&mini, &Silent).and_then(|_| {
+        clade_images::package_files(&["busybox-static"], &Source::default(), &Silent)
+    });
+    match packages {
         Ok(packages) => Some(packages[0].read("usr/bin/busybox").expect("busybox")),
         Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
             skip(test, error);
@@ -336,8 +344,8 @@ fn an_image_of_debians_registry_runs_its_process() {
 }
 
 #[test]
-fn statuses_are_those_of_other_container_tools() {
-    let test = "statuses_are_those_of_other_container_tools";
+fn streams_and_statuses_are_those_of_other_container_tools() {
+    let test = "streams_and_statuses_are_those_of_other_container_tools";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
     write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
@@ -355,6 +363,24 @@ fn statuses_are_those_of_other_container_tools() {
         let finished = home.run(&arguments);
         assert_eq!(finished.code, Some(code), "{words:?} {finished:#?}");
     }
+    // Input goes to its end, and all output comes out.
+    let arguments = ["run", "--rm", "-m", "256M", "--entrypoint", "cat", &name];
+    let mut cat = home
+        .clade(&arguments)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("clade");
+    let line = "a line of which there are many\n";
+    let mut input = cat.stdin.take().expect("input");
+    write!(input, "{}", line.repeat(5000)).expect("written");
+    drop(input);
+    let cat = common::finish(cat);
+    assert_eq!(
+        (cat.stdout().len(), cat.code),
+        (line.len() * 5000, Some(0)),
+        "{}",
+        cat.stderr
+    );
     let nobody = home.run(&["run", "--rm", "-m", "256M", "-u", "nobody", &name]);
     assert_eq!(nobody.code, Some(125), "{nobody:#?}");
     assert!(nobody.stdout().contains("no user nobody"), "{nobody:#?}");
@@ -405,4 +431,60 @@ fn what_cannot_be_run_is_refused_before_a_machine_is_made() {
         assert!(finished.stderr.contains(said), "{finished:?}");
     }
     assert!(home.machines().is_empty());
+}
+
+#[test]
+fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
+    let test = "a_machine_in_the_background_is_entered_stopped_and_started_again";
+    let Some(busybox) = busybox(test) else { return };
+    let home = home();
+    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    let name = format!("oci:{}", home.path("layout").display());
+    let script = "cat kept; echo kept >kept; echo begun; while :; do :; done";
+    let arguments = [
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-m",
+        "256M",
+        "-u",
+        "0",
+        "--entrypoint",
+        "",
+        &name,
+    ];
+    let started = home.run(&[&arguments[..], &["--", "sh", "-c", script]].concat());
+    assert_eq!(started.code, Some(0), "{started:?}");
+    wait_until("the process has begun", || {
+        home.run(&["logs", "box"]).stdout().contains("begun")
+    });
+    // In by SSH, as the image's user, in the same file system.
+    assert_eq!(
+        home.run(&["wait", "box", "--for", "ready", "--timeout", "60"])
+            .code,
+        Some(0)
+    );
+    let inside = home.run(&[
+        "exec",
+        "box",
+        "--",
+        "sh",
+        "-c",
+        "pwd; cat kept; id -u; exit 9",
+    ]);
+    assert_eq!(
+        (inside.stdout(), inside.code),
+        ("/app\nkept\n0\n", Some(9)),
+        "{inside:?}"
+    );
+    assert_eq!(home.run(&["stop", "box"]).code, Some(0));
+    // SIGTERM ended its process, and the file system is as it was left.
+    let listed = home.run(&["ps", "-a"]);
+    assert!(listed.stdout().contains("failed (143)"), "{listed:?}");
+    assert_eq!(home.run(&["start", "box"]).code, Some(0));
+    wait_until("it has begun again", || {
+        home.run(&["logs", "box"]).stdout().contains("kept")
+    });
+    assert_eq!(home.run(&["rm", "-f", "box"]).code, Some(0));
 }
