@@ -235,6 +235,9 @@ struct Guest<'a> {
 
 impl<'a> Guest<'a> {
     fn start(board: &'a Board, buffers: u16) -> Self {
+        // Where the rings will be: there may have been a driver before.
+        let nothing = [0; 0x3_0000];
+        board.ram.write_slice(&nothing, GuestAddress(RAM)).unwrap();
         let driver = Driver::attach(&board.bus);
         let [receive, transmit] = driver.start(&board.ram, VERSION_1);
         let mut guest = Guest {

@@ -167,29 +167,35 @@ impl Switchboard {
         let Some(connection) = self.connections.get_mut(&ports) else {
             return false;
         };
-        if let Some(control) = connection.control() {
+        let count = match connection.control() {
+            Some(_) => 0,
+            None => {
+                let most = connection.room().min(room).min(scratch.len());
+                connection.read(&mut scratch[..most])
+            }
+        };
+        if count > 0 {
             let header = Header {
-                op: control.0,
-                flags: control.1,
+                length: count as u32,
                 forwarded: connection.announce(),
                 ..header
             };
-            if connection.control_sent(control) == Left::Nothing {
-                self.connections.remove(&ports);
-            }
-            return inbox.put(&header, &[]);
+            return inbox.put(&header, &scratch[..count]);
         }
-        let most = connection.room().min(room).min(scratch.len());
-        let count = connection.read(&mut scratch[..most]);
-        if count == 0 {
+        // Reading may have come to the end, of which the guest is told.
+        let Some(control) = connection.control() else {
             return false;
-        }
+        };
         let header = Header {
-            length: count as u32,
+            op: control.0,
+            flags: control.1,
             forwarded: connection.announce(),
             ..header
         };
-        inbox.put(&header, &scratch[..count])
+        if connection.control_sent(control) == Left::Nothing {
+            self.connections.remove(&ports);
+        }
+        inbox.put(&header, &[])
     }
 
     fn header(&self, ports: Ports, op: u16) -> Header {
