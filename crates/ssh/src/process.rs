@@ -88,11 +88,6 @@ impl Control {
     pub fn resize(&self, size: (u16, u16)) {
         let _ = self.0.send(Request::Resize(size));
     }
-
-    /// Leaves it alone: its connection closes, which ends most commands.
-    pub fn close(&self) {
-        let _ = self.0.send(Request::Close);
-    }
 }
 
 impl Process {

@@ -25,7 +25,6 @@ const WINDOW: usize = 1 << 20;
 pub(crate) enum Request {
     Signal(&'static str),
     Resize((u16, u16)),
-    Close,
 }
 
 /// The ends of a command's streams on this side.
@@ -150,8 +149,10 @@ async fn attend(session: Session, mut receiver: SessionReceiver, plugs: Plugs) -
             _ => Ok(()),
         };
         if taken.is_err() {
-            // Nobody reads any more: as for a pipe, that is the command's end.
-            session.signal("PIPE").and_then(|()| session.close()).ok();
+            // Nobody reads any more. The connection closes, and the command writes into a pipe that
+            // nobody reads, either.
+            exit = Exit::Signal("PIPE".to_owned());
+            break;
         }
     }
     feeding.abort();
@@ -179,7 +180,6 @@ async fn pass_on(session: Session, mut requests: UnboundedReceiver<Request>) {
                 width_px: 0,
                 height_px: 0,
             }),
-            Request::Close => session.close(),
         };
         if passed.is_err() {
             return;
