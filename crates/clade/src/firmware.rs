@@ -1,17 +1,22 @@
 //! `--firmware`: what starts a machine below its kernel, or in place of one.
 
+use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clade_images::{Firmware, FirmwareName, Source};
+use clade_images::{Firmware, FirmwareName, Source, nocloud};
 use clade_manager::Draft;
-use clade_vmm::spec::{FlashSpec, MachineConfig};
+use clade_ssh::Key;
+use clade_vmm::spec::{DiskSpec, FlashSpec, MachineConfig};
 
 use crate::failure::Failure;
 use crate::progress::Shown;
 
 /// Name of the file in a machine's folder that holds its firmware's variables.
 const VARIABLES: &str = "variables.fd";
+
+/// Name of the file in a machine's folder from which cloud-init takes its instructions.
+const SEED: &str = "seed.img";
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +74,46 @@ pub(crate) fn furnish(draft: &mut Draft) -> Result<(), Failure> {
         flash.variables = VARIABLES.into();
     }
     Ok(())
+}
+
+/// Gives a machine a last disk from which cloud-init takes `user_data`, or else whom to let in.
+pub(crate) fn add_seed(draft: &mut Draft, user_data: Option<&Path>) -> Result<(), Failure> {
+    let user_data = match user_data {
+        Some(file) => fs::read(file).map_err(|error| {
+            Failure::new(format!(
+                "cannot read the user data {}: {error}",
+                file.display()
+            ))
+        })?,
+        None => nocloud::default_user_data(&ssh_keys()?).into_bytes(),
+    };
+    let spec = draft.spec();
+    let seed = nocloud::seed(&spec.id, &spec.name, &user_data)
+        .map_err(|error| Failure::new(format!("no seed for cloud-init can be made: {error}")))?;
+    let place = draft.folder().join(SEED);
+    fs::write(&place, seed)
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", place.display())))?;
+    draft.config_mut().disks.push(DiskSpec {
+        path: SEED.into(),
+        read_only: true,
+        serial: "cidata".to_owned(),
+        ..DiskSpec::default()
+    });
+    Ok(())
+}
+
+/// The public keys of this user: Clade's own, and those of ssh.
+fn ssh_keys() -> Result<Vec<String>, Failure> {
+    let mut keys = vec![Key::of_user()?.public()];
+    let folder = env::home_dir().map(|home| home.join(".ssh"));
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let file = folder
+            .as_ref()
+            .map(|folder| folder.join(format!("id_{kind}.pub")));
+        // As a rule there is one of them, and none is fine.
+        keys.extend(file.and_then(|file| fs::read_to_string(file).ok()));
+    }
+    Ok(keys)
 }
 
 #[cfg(test)]

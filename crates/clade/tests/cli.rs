@@ -169,8 +169,8 @@ fn an_initrd_that_is_missing_or_larger_than_memory() {
 #[test]
 fn images_that_cannot_be_had() {
     let home = Home::new();
-    assert_refused(&home, &["run", "maxi"], &["maxi", "mini"]);
-    assert_refused(&home, &["pull", "maxi"], &["maxi", "mini"]);
+    assert_refused(&home, &["run", "maxi"], &["docker.io/library/maxi"]);
+    assert_refused(&home, &["pull", "maxi"], &["docker.io/library/maxi"]);
     assert_refused(
         &home,
         &["run", "mini", "--mirror", "ftp://127.0.0.1/"],

@@ -70,6 +70,9 @@ pub(crate) struct Run {
     /// machine-mode firmware (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
     #[arg(long, value_name = "NAME|FILE", value_parser = firmware::parse)]
     firmware: Option<FirmwareOption>,
+    /// What cloud-init on the disk is to do, in place of letting this user's SSH keys in.
+    #[arg(long, value_name = "FILE", requires = "firmware")]
+    user_data: Option<PathBuf>,
     /// Guest memory.
     #[arg(long, short = 'm', value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
     memory: u64,
@@ -145,6 +148,11 @@ impl Run {
         let (command, reads) = (self.command()?, self.interactive);
         // A command's machine has a console that nobody sees.
         let interactive = command.is_none() && io::stdin().is_terminal();
+        let from_disk = self
+            .firmware
+            .as_ref()
+            .is_some_and(FirmwareOption::boots_from_disk);
+        let user_data = self.user_data.take();
         let Plan { order, title, root } = self.plan(interactive, oci.as_ref())?;
         let input = if interactive {
             Input::Terminal
@@ -155,6 +163,9 @@ impl Run {
         };
         let mut draft = Machines::of_user()?.create(order)?;
         firmware::furnish(&mut draft)?;
+        if from_disk {
+            firmware::add_seed(&mut draft, user_data.as_deref())?;
+        }
         if let Some(root) = &root {
             root_disk::add(&mut draft, root)?;
             // systemd(1) takes it for the guest's own.
