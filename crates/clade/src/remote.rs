@@ -80,14 +80,14 @@ impl Remote {
     /// # Errors
     /// As [`Process::start`].
     pub(crate) fn start(socket: &Path, key: &Key, command: Command) -> Result<Self, Error> {
+        let terminal = command.terminal.is_some();
+        let (process, streams) = Process::start(socket, key, command)?;
+        // From now on they are the command's; before, they end this process as ever.
         let signals = SIGNALS.iter().map(|(signal, _)| *signal).chain([SIGWINCH]);
-        // Before the command runs: none is missed.
         let signals = Signals::new(signals).map_err(|source| Error::Host {
             what: "to catch signals",
             source,
         })?;
-        let terminal = command.terminal.is_some();
-        let (process, streams) = Process::start(socket, key, command)?;
         Ok(Self {
             process,
             streams,

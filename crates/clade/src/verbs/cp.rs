@@ -24,6 +24,7 @@ const MAX_COMPLAINT: u64 = 4096;
 const RECEIVE: &str = r#"
 if [ -d "$1" ]; then exec tar -C "$1" -xpf -; fi
 parent=$(dirname -- "$1") || exit
+if ! [ -d "$parent" ]; then echo "there is no folder $parent" >&2; exit 1; fi
 staged=$(mktemp -d "$parent/.cp.XXXXXX") || exit
 tar -C "$staged" -xpf - && mv -- "$staged/$2" "$1"
 status=$?
