@@ -145,7 +145,10 @@ fn the_terminal_is_restored_when_the_machine_is_stopped_or_dies() {
     let kernel = home.guest(&Guest::new().print("ready").spin());
     for (kill, code) in [(false, 143), (true, 125)] {
         let mut terminal = Terminal::new();
-        let mut child = terminal.run(&home, &["run", "--kernel", &kernel, "--name", "one"]);
+        let mut child = terminal.run(
+            &home,
+            &["run", "--rm", "--kernel", &kernel, "--name", "one"],
+        );
         read_until(&mut terminal.user, "ready");
         wait_until("the terminal is raw", || terminal.is_raw());
         if kill {

@@ -274,7 +274,7 @@ impl Folder {
             name: manifest.name.clone(),
             kernel: path(&manifest.kernel),
             initrd: path(&manifest.initrd),
-            cmdline: "console=hvc0 quiet".to_owned(),
+            cmdline: "console=hvc0 quiet panic=-1".to_owned(),
             description: MINI_DESCRIPTION.to_owned(),
             kernel_version: manifest.kernel_version.clone(),
             packages: manifest

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use clade_store::Folders;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -98,7 +99,10 @@ fn make(path: &Path) -> Result<(), Error> {
             path: path.display().to_string(),
             reason: error.to_string(),
         })?;
-    let staged = path.with_extension(process::id().to_string());
+    // Several processes, and several threads of one, may be about it.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+    let staged = path.with_extension(format!("{}-{turn}", process::id()));
     let written = write_private(&staged, text.as_bytes()).and_then(|()| link(&staged, path));
     let _ = fs::remove_file(&staged);
     written.map_err(|error| io_error("write", path, error))
