@@ -13,7 +13,7 @@ pub(crate) struct NetworkOptions {
     /// which machines share that shall see each other.
     #[arg(long, value_name = "NETWORK", default_value = "user")]
     network: String,
-    /// Let a port of the host lead to one of the guest: [ADDRESS:]HOST:GUEST[/udp]. Open on
+    /// Let a port of the host lead to one of the guest: `[ADDRESS:]HOST:GUEST[/udp]`. Open on
     /// 127.0.0.1 if no ADDRESS is given, 0.0.0.0 is all; HOST 0 is any port that is free.
     #[arg(long, short, value_name = "PORTS")]
     publish: Vec<Forward>,
