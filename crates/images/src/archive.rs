@@ -108,11 +108,45 @@ pub(crate) struct PackageRecord {
     pub(crate) depends: Vec<String>,
 }
 
+impl PackageRecord {
+    /// What an index says of a package.
+    pub(crate) fn read(name: &str, paragraph: &Paragraph<'_>) -> Result<Self, Error> {
+        let field = |field: &str| {
+            paragraph.field(field).ok_or_else(|| {
+                Error::malformed(format!("the index entry of {name}"), format!("no {field}"))
+            })
+        };
+        let malformed =
+            |reason: String| Error::malformed(format!("the index entry of {name}"), reason);
+        let filename = field("Filename")?;
+        if !is_plain_path(&filename) {
+            return Err(malformed(format!("{filename:?} is not a file name")));
+        }
+        let depends = ["Pre-Depends", "Depends"].map(|name| paragraph.field(name));
+        let depends = depends.iter().flatten();
+        Ok(Self {
+            name: name.to_owned(),
+            version: field("Version")?,
+            filename,
+            size: field("Size")?
+                .parse()
+                .map_err(|_| malformed("Size is no number".to_owned()))?,
+            sha256: field("SHA256")?
+                .parse()
+                .map_err(|error| malformed(format!("{error}")))?,
+            depends: depends
+                .flat_map(|field| dependency_names(field))
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+}
+
 /// One suite of Debian's archive, with its verified package index in memory.
 pub(crate) struct Archive<'a> {
     setup: &'a Setup,
     progress: &'a dyn Progress,
-    suite: &'a str,
+    suite: String,
     architecture: Architecture,
     url: String,
     http: Http,
@@ -127,7 +161,7 @@ impl<'a> Archive<'a> {
     pub(crate) fn open(
         setup: &'a Setup,
         mirror: Option<&str>,
-        suite: &'a str,
+        suite: &str,
         architecture: Architecture,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
@@ -140,7 +174,7 @@ impl<'a> Archive<'a> {
         let mut archive = Self {
             setup,
             progress,
-            suite,
+            suite: suite.to_owned(),
             architecture,
             url,
             http,
@@ -161,50 +195,14 @@ impl<'a> Archive<'a> {
     pub(crate) fn package(&self, name: &str) -> Result<PackageRecord, Error> {
         let paragraph = find_package(&self.index, name).ok_or_else(|| Error::NoPackage {
             name: name.to_owned(),
-            suite: self.suite.to_owned(),
+            suite: self.suite.clone(),
         })?;
-        self.record(name, &paragraph)
+        PackageRecord::read(name, &paragraph)
     }
 
     /// All packages, as text.
     pub(crate) fn index(&self) -> &str {
         &self.index
-    }
-
-    /// What the index says of a package.
-    pub(crate) fn record(
-        &self,
-        name: &str,
-        paragraph: &Paragraph<'_>,
-    ) -> Result<PackageRecord, Error> {
-        let field = |field: &str| {
-            paragraph.field(field).ok_or_else(|| {
-                Error::malformed(format!("the index entry of {name}"), format!("no {field}"))
-            })
-        };
-        let malformed =
-            |reason: String| Error::malformed(format!("the index entry of {name}"), reason);
-        let filename = field("Filename")?;
-        if !is_plain_path(&filename) {
-            return Err(malformed(format!("{filename:?} is not a file name")));
-        }
-        let depends = ["Pre-Depends", "Depends"].map(|name| paragraph.field(name));
-        let depends = depends.iter().flatten();
-        Ok(PackageRecord {
-            name: name.to_owned(),
-            version: field("Version")?,
-            filename,
-            size: field("Size")?
-                .parse()
-                .map_err(|_| malformed("Size is no number".to_owned()))?,
-            sha256: field("SHA256")?
-                .parse()
-                .map_err(|error| malformed(format!("{error}")))?,
-            depends: depends
-                .flat_map(|field| dependency_names(field))
-                .map(str::to_owned)
-                .collect(),
-        })
     }
 
     /// Brings a package into the cache, unless it is there.
@@ -258,10 +256,10 @@ impl<'a> Archive<'a> {
             ),
         };
         let expected = self.release.file(path).ok_or_else(no_such)?;
-        let folder = self.setup.index_folder(self.suite, self.architecture);
+        let folder = self.setup.index_folder(&self.suite, self.architecture);
         let cached = folder.join("Packages.xz");
         clade_store::create_folder(&folder)?;
-        let _lock = self.setup.lock(self.suite, self.progress)?;
+        let _lock = self.setup.lock(&self.suite, self.progress)?;
         if !cached.exists() || Sha256::of_file(&cached)? != expected.sha256 {
             self.download_index(&url, &cached, expected)?;
         }

@@ -2,7 +2,7 @@
 
 use clade_ext4::{Builder, Metadata};
 
-use super::system::Plan;
+use super::{suites, system::Plan};
 
 /// Where the first boot finds its script; it removes the folder.
 pub(crate) const CONFIGURE: &str = "usr/lib/clade/configure";
@@ -79,7 +79,7 @@ pub(crate) fn add(image: &mut Builder, plan: &Plan<'_>) -> Result<(), clade_ext4
     image.file(
         "etc/apt/sources.list.d/debian.sources",
         &file,
-        sources(plan.suite, plan.mirror).as_bytes(),
+        suites::list(plan.sources).as_bytes(),
     )?;
     image.symlink("etc/default/locale", &file, "../locale.conf")?;
     // Scripts want it before its package has chosen one.
@@ -93,52 +93,4 @@ pub(crate) fn add(image: &mut Builder, plan: &Plan<'_>) -> Result<(), clade_ext4
         .collect();
     image.file(PACKAGES, &file, names.as_bytes())?;
     Ok(())
-}
-
-/// apt's list of sources (sources.list(5)): Debian's own address, and the mirror that was asked for.
-fn sources(suite: &str, mirror: Option<&str>) -> String {
-    let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let source = |url: &str, suites: &str| {
-        format!("Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\nSigned-By: {keys}\n")
-    };
-    let rolling = ["sid", "unstable", "experimental"].contains(&suite);
-    let mut sources = Vec::new();
-    if let Some(mirror) = mirror {
-        sources.push(source(mirror, suite));
-    }
-    if rolling {
-        sources.push(source("http://deb.debian.org/debian", suite));
-    } else {
-        let suites = format!("{suite} {suite}-updates");
-        sources.push(source("http://deb.debian.org/debian", &suites));
-        let suites = format!("{suite}-security");
-        sources.push(source("http://deb.debian.org/debian-security", &suites));
-    }
-    sources.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stable_suite_gets_its_updates_and_the_users_mirror_comes_first() {
-        let text = sources("trixie", Some("http://mirror.example/debian"));
-        let lines: Vec<_> = text
-            .lines()
-            .filter(|line| line.starts_with("URIs") || line.starts_with("Suites"))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "URIs: http://mirror.example/debian",
-                "Suites: trixie",
-                "URIs: http://deb.debian.org/debian",
-                "Suites: trixie trixie-updates",
-                "URIs: http://deb.debian.org/debian-security",
-                "Suites: trixie-security",
-            ]
-        );
-        assert!(!sources("sid", None).contains("updates"));
-    }
 }

@@ -11,6 +11,7 @@ mod initrd;
 mod name;
 mod relation;
 mod resolve;
+mod suites;
 mod system;
 mod template;
 mod version;

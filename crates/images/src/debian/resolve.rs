@@ -6,7 +6,7 @@ use super::relation::{Relation, groups, list};
 use crate::Error;
 use crate::control::{Paragraph, paragraphs};
 
-/// All packages of a suite, by name.
+/// All packages of a suite and its updates, by name.
 pub(crate) struct Universe<'a> {
     suite: &'a str,
     packages: BTreeMap<&'a str, Candidate<'a>>,
@@ -19,6 +19,8 @@ struct Candidate<'a> {
     paragraph: Paragraph<'a>,
     version: String,
     priority: Priority,
+    /// Which of the indices it is from.
+    index: usize,
 }
 
 /// How much a package belongs to a Debian system (Policy 2.5), most first.
@@ -49,17 +51,22 @@ impl Priority {
 pub(crate) struct Choice<'a> {
     pub(crate) name: &'a str,
     pub(crate) paragraph: Paragraph<'a>,
+    /// Which of the indices it is from.
+    pub(crate) index: usize,
 }
 
 impl<'a> Universe<'a> {
-    /// Reads a package index.
-    pub(crate) fn new(suite: &'a str, index: &'a str) -> Self {
+    /// Reads package indices. Of a package that several have, or one has twice, the newest counts.
+    pub(crate) fn new(suite: &'a str, indices: impl IntoIterator<Item = &'a str>) -> Self {
         let mut universe = Self {
             suite,
             packages: BTreeMap::new(),
             providers: BTreeMap::new(),
         };
-        for paragraph in paragraphs(index) {
+        let indices = indices.into_iter().enumerate();
+        let paragraphs =
+            indices.flat_map(|(index, text)| paragraphs(text).map(move |p| (index, p)));
+        for (index, paragraph) in paragraphs {
             let (Some(name), Some(version)) = (paragraph.name(), paragraph.field("Version")) else {
                 continue;
             };
@@ -72,21 +79,27 @@ impl<'a> Universe<'a> {
             {
                 continue;
             }
-            if let Some(provides) = paragraph.field("Provides") {
-                for relation in list(&provides) {
-                    let version = relation.provided_version().map(str::to_owned);
-                    let providers = universe.providers.entry(relation.name.to_owned());
-                    providers.or_default().push((name, version));
-                }
-            }
             let candidate = Candidate {
                 paragraph,
                 version,
                 priority: Priority::of(&paragraph),
+                index,
             };
             universe.packages.insert(name, candidate);
         }
+        universe.find_providers();
         universe
+    }
+
+    fn find_providers(&mut self) {
+        for (name, candidate) in &self.packages {
+            let provides = candidate.paragraph.field("Provides").unwrap_or_default();
+            for relation in list(&provides) {
+                let version = relation.provided_version().map(str::to_owned);
+                let providers = self.providers.entry(relation.name.to_owned());
+                providers.or_default().push((name, version));
+            }
+        }
     }
 
     /// The names of the packages that are at least so important.
@@ -155,6 +168,7 @@ impl<'a> Universe<'a> {
         let choice = |name: &'a str| Choice {
             name,
             paragraph: self.packages[name].paragraph,
+            index: self.packages[name].index,
         };
         order.into_iter().map(choice).collect()
     }
@@ -281,6 +295,13 @@ mod tests {
 
     /// A world of packages, one a line: `name version; Field: value; ...`.
     fn resolve(world: &str, names: &[&str]) -> Result<Vec<String>, String> {
+        let index = index(world);
+        let universe = Universe::new("trixie", [index.as_str()]);
+        let chosen = universe.resolve(names).map_err(|error| error.to_string())?;
+        Ok(chosen.iter().map(|choice| choice.name.to_owned()).collect())
+    }
+
+    fn index(world: &str) -> String {
         let mut index = String::new();
         for line in world.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut parts = line.split(';');
@@ -292,9 +313,7 @@ mod tests {
             }
             index.push('\n');
         }
-        let universe = Universe::new("trixie", &index);
-        let chosen = universe.resolve(names).map_err(|error| error.to_string())?;
-        Ok(chosen.iter().map(|choice| choice.name.to_owned()).collect())
+        index
     }
 
     #[test]
@@ -357,6 +376,17 @@ mod tests {
         assert!(error.contains("a needs b"), "{error}");
         let error = resolve(world, &["nothing"]).unwrap_err();
         assert!(error.contains("nothing"), "{error}");
+    }
+
+    #[test]
+    fn an_update_hides_what_the_suite_has_with_all_that_that_provides() {
+        let suite = index("a 1; Provides: v (= 1)\nb 1; Depends: v (= 1)\nc 1");
+        let updates = index("a 2; Provides: v (= 2)");
+        let universe = Universe::new("trixie", [suite.as_str(), updates.as_str()]);
+        let chosen = universe.resolve(&["a", "c"]).unwrap();
+        let found: Vec<_> = chosen.iter().map(|c| (c.name, c.index)).collect();
+        assert_eq!(found, [("a", 1), ("c", 0)]);
+        assert!(universe.resolve(&["b"]).is_err());
     }
 
     #[test]

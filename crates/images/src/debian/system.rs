@@ -9,6 +9,7 @@ use clade_ext4::{Builder, Kind as Present, Metadata, Options};
 use super::database::{Database, Unpacked};
 use super::files;
 use super::initrd::Initrd;
+use super::suites::Source;
 use crate::deb::{Entry, Kind};
 use crate::fetch::Package;
 use crate::{Error, Progress};
@@ -17,10 +18,9 @@ use crate::{Error, Progress};
 pub(crate) struct Plan<'a> {
     /// The packages, each after those that it depends on.
     pub(crate) packages: &'a [Package],
-    pub(crate) suite: &'a str,
-    /// Where apt shall look besides Debian's own address.
-    pub(crate) mirror: Option<&'a str>,
-    /// When the suite was published, in seconds since 1970.
+    /// Where apt shall look.
+    pub(crate) sources: &'a [Source],
+    /// When the newest of its suites was published, in seconds since 1970.
     pub(crate) date: i64,
     /// Bytes of the file system.
     pub(crate) size: u64,

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::first_boot::{FirstBoot, RunMachine};
 use super::name::{NAME, Variant};
 use super::resolve::{Priority, Universe};
+use super::suites::{Release, Source};
 use super::{files, initrd, system};
-use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup};
+use crate::archive::{DEFAULT_SUITE, PackageRecord, Setup};
 use crate::fetch::Package;
 use crate::image::ImageSummary;
 use crate::{Error, Progress, Silent};
@@ -94,6 +95,7 @@ struct Manifest {
     recipe: Sha256,
     suite_date: Timestamp,
     built: Timestamp,
+    sources: Vec<Source>,
     packages: Vec<PackageRecord>,
     kernel: KeptFile,
     initrd: KeptFile,
@@ -134,30 +136,26 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(manifest));
     }
-    let archive = Archive::open(
-        setup,
-        request.mirror.as_deref(),
-        &variant.suite,
-        Architecture::Riscv64,
-        progress,
-    )?;
-    let records = choose(&archive, &variant)?;
+    let release = Release::open(setup, request.mirror.as_deref(), &variant.suite, progress)?;
+    let chosen = choose(&release, &variant)?;
+    let records: Vec<PackageRecord> = chosen.iter().map(|(_, record)| record.clone()).collect();
     if let Some(manifest) = there
         && manifest.packages == records
+        && manifest.sources == release.sources
     {
         return Ok(folder.image(&manifest));
     }
-    let busybox = archive.package("busybox-static")?;
-    archive.fetch_all(records.iter().chain([&busybox]))?;
+    let busybox = release.main().package("busybox-static")?;
+    release.fetch_all(&chosen)?;
+    release.main().fetch(&busybox)?;
     let packages: Vec<Package> = records.iter().map(|record| record.package(setup)).collect();
     let build = Build {
         folder: &folder,
         staging: folder.0.join(".building"),
         plan: system::Plan {
             packages: &packages,
-            suite: &variant.suite,
-            mirror: request.mirror.as_deref(),
-            date: archive.date().as_second(),
+            sources: &release.sources,
+            date: release.date().as_second(),
             size: DISK_SIZE,
             uuid: random()?,
         },
@@ -170,9 +168,10 @@ pub(crate) fn ensure(
         name: variant.title(),
         kernel_version: built.kernel_version,
         recipe: recipe(),
-        suite_date: archive.date(),
+        suite_date: release.date(),
         built: Timestamp::now(),
         packages: records,
+        sources: release.sources,
         kernel: built.kernel,
         initrd: built.initrd,
         disk: built.disk,
@@ -211,9 +210,9 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
     summaries.collect()
 }
 
-/// The packages of a variant, each after what it depends on.
-fn choose(archive: &Archive<'_>, variant: &Variant) -> Result<Vec<PackageRecord>, Error> {
-    let universe = Universe::new(&variant.suite, archive.index());
+/// The packages of a variant, each after what it depends on, with the suite that each is from.
+fn choose(release: &Release<'_>, variant: &Variant) -> Result<Vec<(usize, PackageRecord)>, Error> {
+    let universe = Universe::new(&variant.suite, release.indices());
     let mut names: Vec<&str> = variant.include.iter().map(String::as_str).collect();
     names.extend(
         universe
@@ -224,7 +223,12 @@ fn choose(archive: &Archive<'_>, variant: &Variant) -> Result<Vec<PackageRecord>
     let chosen = universe.resolve(&names)?;
     chosen
         .iter()
-        .map(|choice| archive.record(choice.name, &choice.paragraph))
+        .map(|choice| {
+            Ok((
+                choice.index,
+                PackageRecord::read(choice.name, &choice.paragraph)?,
+            ))
+        })
         .collect()
 }
 

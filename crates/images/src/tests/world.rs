@@ -137,15 +137,39 @@ impl World {
             assert!(index.contains(from), "{from} is not in {index}");
             index = index.replace(from, to);
         }
+        self.publish_index("debian", "trixie", &index);
+    }
+
+    /// Puts a suite of packages without content into one of the mirror's archives.
+    pub(crate) fn publish_suite(&self, archive: &str, suite: &str, packages: &[(&str, &str)]) {
+        let mut index = String::new();
+        for (name, version) in packages {
+            let content = deb(&Files::new());
+            let path = format!("pool/{name}_{version}_riscv64.deb");
+            index.push_str(&format!(
+                "Package: {name}\nVersion: {version}\nFilename: {path}\nSize: {}\nSHA256: {}\n\n",
+                content.len(),
+                Sha256::of(&content)
+            ));
+            self.server.put_at(&format!("/{archive}/{path}"), content);
+        }
+        self.publish_index(archive, suite, &index);
+    }
+
+    fn publish_index(&self, archive: &str, suite: &str, index: &str) {
         let packed = xz(index.as_bytes());
         let release = format!(
-            "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n\
+            "Origin: Debian\nSuite: {}\nCodename: {suite}\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n\
              SHA256:\n {} {} main/binary-riscv64/Packages.xz\n",
+            suite.replace("trixie", "stable"),
             Sha256::of(&packed),
             packed.len()
         );
-        self.server.put(INDEX, packed);
-        self.server.put(RELEASE, self.signer.sign(&release));
+        let folder = format!("/{archive}/dists/{suite}");
+        self.server
+            .put_at(&format!("{folder}/main/binary-riscv64/Packages.xz"), packed);
+        self.server
+            .put_at(&format!("{folder}/InRelease"), self.signer.sign(&release));
     }
 
     pub(crate) fn setup(&self) -> Setup {
