@@ -7,7 +7,7 @@ use pgp::types::{Duration, Fingerprint, KeyDetails, Tag, Timestamp};
 
 /// Debian's archive keys, as its package debian-archive-keyring (2025.1) carries them, each with the
 /// fingerprint that it must have. Debian publishes the fingerprints; the files alone prove nothing.
-const DEBIAN_KEYS: [(&str, &str); 4] = [
+const DEBIAN_KEYS: [(&str, &str); 6] = [
     // Debian Archive Automatic Signing Key (13/trixie)
     (
         "04B54C3CDCA79751B16BC6B5225629DF75B188BD",
@@ -27,6 +27,16 @@ const DEBIAN_KEYS: [(&str, &str); 4] = [
     (
         "4D64FEC119C2029067D6E791F8D2585B8783D481",
         include_str!("../keys/bookworm-stable.asc"),
+    ),
+    // Debian Security Archive Automatic Signing Key (13/trixie)
+    (
+        "5E04A1E3223A19A20706E20F9904613D4CCE68C6",
+        include_str!("../keys/trixie-security-automatic.asc"),
+    ),
+    // Debian Security Archive Automatic Signing Key (12/bookworm)
+    (
+        "05AB90340C0C5E797F44A8C8254CF3B5AEC0A8F0",
+        include_str!("../keys/bookworm-security-automatic.asc"),
     ),
 ];
 
