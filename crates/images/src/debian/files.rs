@@ -10,7 +10,7 @@ const PACKAGES: &str = "usr/lib/clade/packages";
 
 const SCRIPT: &str = include_str!("../../guest/debian/configure");
 
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("etc/hostname", "debian\n"),
     (
         "etc/hosts",
@@ -26,6 +26,11 @@ const FILES: [(&str, &str); 12] = [
     (
         "etc/initramfs-tools/update-initramfs.conf",
         "update_initramfs=no\nbackup_initramfs=no\n",
+    ),
+    // systemd-networkd asks for wireless devices, and the kernel would load nine megabytes for them.
+    (
+        "etc/modprobe.d/clade.conf",
+        "alias net-pf-16-proto-16-family-nl80211 off\n",
     ),
     (
         "etc/ssh/sshd_config.d/clade.conf",
