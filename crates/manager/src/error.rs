@@ -22,6 +22,16 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// More memory than a machine has.
+    #[error(
+        "'{name}' has {has} MiB of memory, and can have no more while it exists; make another with --memory"
+    )]
+    TooMuchMemory {
+        /// The machine.
+        name: String,
+        /// MiB.
+        has: u64,
+    },
     /// A name that no machine may have.
     #[error(
         "'{name}' is no name for a machine: {reason}\n\

@@ -13,6 +13,7 @@ mod host;
 mod logs;
 mod machine;
 mod machines;
+mod memory;
 mod names;
 mod remove;
 mod start;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use clade_devices::virtio::PowerButton;
+use clade_devices::virtio::{PowerButton, VirtioBalloon};
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
@@ -151,6 +151,11 @@ impl Machine {
     /// The button by which the guest is asked to power off.
     pub fn power_button(&self) -> Arc<PowerButton> {
         self.board.power_button()
+    }
+
+    /// What takes memory that the guest does not need.
+    pub fn balloon(&self) -> Arc<VirtioBalloon> {
+        self.board.balloon()
     }
 
     /// A handle that stops the machine.

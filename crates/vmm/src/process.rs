@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use clade_engine::PAGE_SIZE;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -220,9 +221,14 @@ fn boot_until_end(
         };
         hub.connect(machine.console());
         let (handle, button) = (machine.stop_handle(), machine.power_button());
+        let (balloon, memory) = (machine.balloon(), config.memory);
         stop.arm(Controls {
             stop: Box::new(move || handle.stop()),
             press: Box::new(move || button.press()),
+            limit: Box::new(move |bytes| {
+                let pages = memory.saturating_sub(bytes) / PAGE_SIZE;
+                balloon.set_target(u32::try_from(pages).unwrap_or(u32::MAX))
+            }),
         });
         let finished = machine.run()?;
         *stats += finished.stats;

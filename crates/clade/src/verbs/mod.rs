@@ -21,4 +21,5 @@ pub(crate) mod ssh_config;
 pub(crate) mod ssh_proxy;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod update;
 pub(crate) mod wait;

@@ -20,6 +20,7 @@ mod tests;
 mod transport;
 mod waker;
 
+pub mod balloon;
 pub mod block;
 pub mod console;
 pub mod fs;
@@ -28,6 +29,7 @@ pub mod net;
 pub mod rng;
 pub mod vsock;
 
+pub use balloon::VirtioBalloon;
 pub use block::VirtioBlock;
 pub use buffer::{GuestBuffer, GuestSlice};
 pub use console::VirtioConsole;

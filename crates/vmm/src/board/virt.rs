@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use clade_devices::pci::PciError;
 use clade_devices::syscon::SystemEventSink;
-use clade_devices::virtio::{PowerButton, VirtioMmio};
+use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioMmio};
 use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
 use clade_emulate::{
     Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS, Stats,
@@ -85,6 +85,7 @@ pub struct Board {
     engine: Emulator,
     console: Arc<ConsoleMux>,
     power_button: Arc<PowerButton>,
+    balloon: Arc<VirtioBalloon>,
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     rtc: Arc<Rtc>,
@@ -178,16 +179,17 @@ impl Board {
             console: &console,
             power_button: &power_button,
         };
-        let io_tasks = peripherals::plug(&mut devices, &plic, &parts)?;
+        let plugged = peripherals::plug(&mut devices, &plic, &parts)?;
         bus.complete(devices.build());
         Ok(Self {
             engine,
             console,
             power_button,
+            balloon: plugged.balloon,
             alarm,
             clock,
             rtc,
-            io_tasks,
+            io_tasks: plugged.tasks,
         })
     }
 
@@ -209,6 +211,11 @@ impl Board {
     /// The button by which the guest is asked to power off.
     pub fn power_button(&self) -> Arc<PowerButton> {
         self.power_button.clone()
+    }
+
+    /// What takes memory that the guest does not need.
+    pub fn balloon(&self) -> Arc<VirtioBalloon> {
+        self.balloon.clone()
     }
 
     /// Starts the threads that work for devices. They end when dropped.

@@ -48,6 +48,11 @@ pub enum Request {
     Detach,
     /// Press the power button, which asks the guest to power off.
     PowerButton,
+    /// Ask the guest to make do with so much memory.
+    LimitMemory {
+        /// Bytes.
+        bytes: u64,
+    },
     /// Stop the machine at once.
     Stop,
     /// Say how the machine is.
@@ -70,6 +75,11 @@ pub enum Event {
     /// The answer to [`Request::PowerButton`].
     PowerButton {
         /// Whether a driver of the guest took note. None does before its kernel has one.
+        heard: bool,
+    },
+    /// The answer to [`Request::LimitMemory`].
+    MemoryLimited {
+        /// Whether a driver of the guest took note.
         heard: bool,
     },
     /// The guest took this many bytes of the client's input.

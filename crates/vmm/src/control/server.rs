@@ -171,6 +171,10 @@ impl ControlServer {
                 let heard = self.stop.press_power_button();
                 self.hub.post(consumer, Event::PowerButton { heard });
             }
+            Request::LimitMemory { bytes } => {
+                let heard = self.stop.limit_memory(*bytes);
+                self.hub.post(consumer, Event::MemoryLimited { heard });
+            }
             Request::Stop => self.stop.stop(),
             Request::Status => self.hub.post(consumer, Event::Status(self.status())),
             Request::Detach => {}

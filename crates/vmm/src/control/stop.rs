@@ -1,4 +1,5 @@
-//! Ending a machine from outside, by force or by its power button, whichever boot it is in.
+//! Acting upon a machine from outside, whichever boot it is in: ending it by force or by its power
+//! button, and taking memory from it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,12 +11,14 @@ pub struct StopSwitch {
     state: Mutex<State>,
 }
 
-/// How the machine of the present boot is ended.
+/// How the machine of the present boot is acted upon.
 pub struct Controls {
     /// Stops it at once.
     pub stop: Box<dyn Fn() + Send>,
     /// Presses its power button; returns whether the guest took note.
     pub press: Box<dyn Fn() -> bool + Send>,
+    /// Asks its guest to make do with so many bytes of memory; returns whether it took note.
+    pub limit: Box<dyn Fn(u64) -> bool + Send>,
 }
 
 #[derive(Default)]
@@ -46,6 +49,12 @@ impl StopSwitch {
     pub fn press_power_button(&self) -> bool {
         let state = self.lock();
         state.controls.as_ref().is_some_and(|by| (by.press)())
+    }
+
+    /// Asks the machine's guest to make do with so many bytes of memory. Returns whether it took note.
+    pub fn limit_memory(&self, bytes: u64) -> bool {
+        let state = self.lock();
+        state.controls.as_ref().is_some_and(|by| (by.limit)(bytes))
     }
 
     /// Stops the machine; a vCPU that waits for a slow console client is let go.

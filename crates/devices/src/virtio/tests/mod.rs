@@ -1,5 +1,6 @@
 //! Devices driven from the guest's side, by a driver of our own over the bus.
 
+mod balloon;
 mod block;
 mod block_board;
 mod block_hostile;

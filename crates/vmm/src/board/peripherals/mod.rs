@@ -1,5 +1,6 @@
 //! What is plugged into the board's PCI bus: one file for each kind of device.
 
+mod balloon;
 mod console;
 mod disk;
 mod network;
@@ -11,7 +12,7 @@ mod vsock;
 use std::sync::Arc;
 
 use clade_devices::pci::PciHostBuilder;
-use clade_devices::virtio::PowerButton;
+use clade_devices::virtio::{PowerButton, VirtioBalloon};
 use clade_devices::{BusBuilder, Plic};
 use clade_engine::GuestRam;
 
@@ -30,6 +31,7 @@ mod slot {
 
     pub(super) const CONSOLE: u8 = 1;
     pub(super) const ENTROPY: u8 = 2;
+    pub(super) const BALLOON: u8 = 3;
     pub(super) const NETWORK: u8 = 5;
     pub(super) const POWER_BUTTON: u8 = 6;
     pub(super) const DISKS: Range<u8> = 8..24;
@@ -56,13 +58,19 @@ struct Plugging<'a> {
     tasks: Vec<IoTask>,
 }
 
-/// Puts the PCI bus with all its devices onto `bus`. Returns the work that
-/// is to be done for them.
+/// What there is once all is plugged in.
+pub(super) struct Plugged {
+    /// The work that is to be done for the devices.
+    pub(super) tasks: Vec<IoTask>,
+    pub(super) balloon: Arc<VirtioBalloon>,
+}
+
+/// Puts the PCI bus with all its devices onto `bus`.
 pub(super) fn plug(
     bus: &mut BusBuilder,
     plic: &Arc<Plic>,
     parts: &Parts<'_>,
-) -> Result<Vec<IoTask>, BoardError> {
+) -> Result<Plugged, BoardError> {
     let irq = |offset| wire(plic, map::PCIE_IRQ_BASE + offset);
     let mut plugging = Plugging {
         parts,
@@ -71,11 +79,15 @@ pub(super) fn plug(
     };
     console::plug(&mut plugging)?;
     rng::plug(&mut plugging)?;
+    let balloon = balloon::plug(&mut plugging)?;
     network::plug(&mut plugging)?;
     power_button::plug(&mut plugging)?;
     disk::plug(&mut plugging)?;
     share::plug(&mut plugging)?;
     vsock::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
-    Ok(plugging.tasks)
+    Ok(Plugged {
+        tasks: plugging.tasks,
+        balloon,
+    })
 }
