@@ -62,7 +62,7 @@ pub enum BoardError {
     #[error("the host refused {what}: {source}")]
     Host {
         /// What was asked of the host.
-        what: &'static str,
+        what: String,
         /// Its answer.
         source: io::Error,
     },
@@ -296,7 +296,7 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
 fn random_seed() -> Result<Vec<u8>, BoardError> {
     let mut seed = vec![0; 64];
     getrandom::fill(&mut seed).map_err(|error| BoardError::Host {
-        what: "random bytes",
+        what: "random bytes".to_owned(),
         source: error.into(),
     })?;
     Ok(seed)

@@ -1,38 +1,19 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use clade_devices::virtio::balloon::MemoryReclaim;
-use clade_devices::virtio::{GuestSlice, VirtioBalloon, VirtioPci};
+use clade_devices::virtio::{GuestSlice, VirtioBalloon};
 
-use super::{Plugging, slot};
+use super::{Plugging, Repeat, slot};
 use crate::board::virt::BoardError;
-use crate::io_thread::{IoTask, IoWaker, IoWorker};
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<Arc<VirtioBalloon>, BoardError> {
-    let waker = IoWaker::new().map_err(|source| BoardError::Host {
-        what: "a descriptor for the balloon",
-        source,
-    })?;
-    let ram = plugging.parts.ram;
-    let device = VirtioBalloon::new(ram.clone(), Box::new(AnonymousMemory), waker.clone());
-    plugging.tasks.push(IoTask {
-        name: "balloon".into(),
-        waker,
-        worker: Box::new(BalloonWorker(device.clone())),
-    });
-    let plugged = device.clone();
-    plugging
-        .pci
-        .plug(slot::BALLOON, |pin| VirtioPci::new(plugged, ram, pin))?;
+    let waker = plugging.waker("the balloon")?;
+    let ram = plugging.parts.ram.clone();
+    let device = VirtioBalloon::new(ram, Box::new(AnonymousMemory), waker.clone());
+    let worked = device.clone();
+    plugging.employ("balloon", waker, Repeat(move || worked.process()));
+    plugging.plug(slot::BALLOON, device.clone())?;
     Ok(device)
-}
-
-struct BalloonWorker(Arc<VirtioBalloon>);
-
-impl IoWorker for BalloonWorker {
-    fn work(&mut self) -> Option<Duration> {
-        self.0.process().then_some(Duration::ZERO)
-    }
 }
 
 /// Guest RAM that no file is behind.

@@ -1,15 +1,12 @@
-use clade_devices::virtio::{VirtioConsole, VirtioPci};
+use clade_devices::virtio::VirtioConsole;
 
 use super::{Plugging, slot};
 use crate::board::console::Console;
 use crate::board::virt::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
-    let parts = plugging.parts;
-    let device = VirtioConsole::new(parts.console.host_of(Console::Virtio));
-    parts.console.connect(Console::Virtio, device.clone());
-    plugging
-        .pci
-        .plug(slot::CONSOLE, |pin| VirtioPci::new(device, parts.ram, pin))?;
-    Ok(())
+    let console = plugging.parts.console;
+    let device = VirtioConsole::new(console.host_of(Console::Virtio));
+    console.connect(Console::Virtio, device.clone());
+    plugging.plug(slot::CONSOLE, device)
 }

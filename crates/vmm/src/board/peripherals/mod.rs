@@ -10,9 +10,10 @@ mod share;
 mod vsock;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clade_devices::pci::PciHostBuilder;
-use clade_devices::virtio::{PowerButton, VirtioBalloon};
+use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioDevice, VirtioPci};
 use clade_devices::{BusBuilder, Plic};
 use clade_engine::GuestRam;
 
@@ -20,7 +21,7 @@ use super::console::ConsoleMux;
 use super::map;
 use super::virt::{BoardError, wire};
 use crate::backends::Backends;
-use crate::io_thread::IoTask;
+use crate::io_thread::{IoTask, IoWaker, IoWorker};
 use crate::spec::MachineConfig;
 
 /// The PCI slots; the host bridge has slot 0.
@@ -32,6 +33,7 @@ mod slot {
     pub(super) const CONSOLE: u8 = 1;
     pub(super) const ENTROPY: u8 = 2;
     pub(super) const BALLOON: u8 = 3;
+    pub(super) const VSOCK: u8 = 4;
     pub(super) const NETWORK: u8 = 5;
     pub(super) const POWER_BUTTON: u8 = 6;
     pub(super) const DISKS: Range<u8> = 8..24;
@@ -39,7 +41,6 @@ mod slot {
 
     const _: () = assert!(DISKS.end as usize - DISKS.start as usize == DISKS_MAX);
     const _: () = assert!(SHARES.end as usize - SHARES.start as usize == SHARES_MAX);
-    pub(super) const VSOCK: u8 = 4;
 }
 
 /// What the devices are made from.
@@ -56,6 +57,46 @@ struct Plugging<'a> {
     parts: &'a Parts<'a>,
     pci: PciHostBuilder,
     tasks: Vec<IoTask>,
+}
+
+impl Plugging<'_> {
+    /// What wakes the thread that is to work for `device`, as errors call it.
+    fn waker(&self, device: &str) -> Result<Arc<IoWaker>, BoardError> {
+        IoWaker::new().map_err(|source| BoardError::Host {
+            what: format!("a descriptor for {device}"),
+            source,
+        })
+    }
+
+    /// Has a thread called `name` (at most 15 bytes) do `worker`'s work.
+    fn employ(
+        &mut self,
+        name: impl Into<String>,
+        waker: Arc<IoWaker>,
+        worker: impl IoWorker + 'static,
+    ) {
+        self.tasks.push(IoTask {
+            name: name.into(),
+            waker,
+            worker: Box::new(worker),
+        });
+    }
+
+    fn plug(&mut self, slot: u8, device: Arc<dyn VirtioDevice>) -> Result<(), BoardError> {
+        let ram = self.parts.ram;
+        self.pci
+            .plug(slot, |pin| VirtioPci::new(device, ram, pin))?;
+        Ok(())
+    }
+}
+
+/// Calls a device for as long as it says that there is more to do.
+struct Repeat<F>(F);
+
+impl<F: FnMut() -> bool + Send> IoWorker for Repeat<F> {
+    fn work(&mut self) -> Option<Duration> {
+        (self.0)().then_some(Duration::ZERO)
+    }
 }
 
 /// What there is once all is plugged in.
