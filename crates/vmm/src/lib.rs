@@ -18,6 +18,7 @@ pub mod stats;
 pub mod vsock;
 
 mod boot_files;
+mod descriptors;
 mod life;
 mod sandbox;
 mod shares;

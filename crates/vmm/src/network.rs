@@ -14,8 +14,8 @@ use clade_net::{
     Accepts, Forward, MacAddress, Network, Switch, SwitchError, Tap, TapError, UserConfig,
     UserNetwork,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::descriptors;
 use crate::io_thread::IoWorker;
 use crate::spec::{MachineSpec, NetworkSpec, OutsideSpec, SwitchName};
 
@@ -83,7 +83,9 @@ impl NetworkLink {
             }
             NetworkSpec::Tap(interface) => Network::from(Tap::open(interface)?),
         };
-        allow_many_descriptors();
+        // Every connection of the guest is one of this process; where the limit cannot be raised,
+        // there are fewer.
+        descriptors::raise_limit();
         Ok(Some(NetworkLink {
             mac,
             network: Arc::new(Mutex::new(network)),
@@ -144,19 +146,6 @@ fn write_forwards(
             what: "to write the list of forwarded ports",
             source,
         })
-}
-
-/// Every connection of the guest is one of this process.
-fn allow_many_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    // If it fails, the guest gets fewer connections.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
 }
 
 struct NetWorker {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clade_devices::virtio::GuestSlice;
 use clade_devices::virtio::fs::FsBackend;
 use clade_share::{Limits, Share};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::descriptors;
 use crate::spec::{SHARES_MAX, ShareSpec};
 
 /// As many descriptors are left to the rest of the machine.
@@ -52,7 +52,7 @@ impl SharedFolder {
         if specs.is_empty() {
             return Ok(Vec::new());
         }
-        let limits = limits(raise_descriptor_limit(), specs.len() as u64);
+        let limits = limits(descriptors::raise_limit(), specs.len() as u64);
         specs
             .iter()
             .map(|spec| {
@@ -85,20 +85,6 @@ impl FsBackend for SharedFolder {
     fn reset(&mut self) {
         self.lock().reset();
     }
-}
-
-/// Lets this process open as many files as it may let itself. Returns how many.
-fn raise_descriptor_limit() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let reached = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    reached.unwrap_or(u64::MAX)
 }
 
 /// One of `shares` shares' part of the descriptors.
