@@ -4,7 +4,7 @@
 //! firmware writes to it. The second holds variables and is a device.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clade_devices::Flash;
 use clade_devices::flash::FlashStore;
 use clade_engine::GuestRam;
-use vm_memory::{Bytes, GuestAddress};
 
 use super::map;
+use crate::loader::{LoadError, Source};
 use crate::spec::FlashSpec;
 
 /// Why a flash cannot be had.
@@ -44,8 +44,16 @@ pub enum FlashError {
 /// The host's side of both: files that stay open while the guest resets the board.
 #[derive(Debug)]
 pub struct FlashFiles {
-    code: Vec<u8>,
+    code: CodeFile,
     variables: Arc<VariablesFile>,
+}
+
+#[derive(Debug)]
+struct CodeFile {
+    file: Arc<File>,
+    name: String,
+    /// In bytes.
+    size: u64,
 }
 
 #[derive(Debug)]
@@ -61,14 +69,14 @@ impl FlashFiles {
     /// # Errors
     /// When one cannot be opened or is of the wrong size.
     pub fn open(spec: &FlashSpec) -> Result<Self, FlashError> {
-        let code = open(&spec.code, false, 1, "at most 32 MiB")?;
-        let variables = open(&spec.variables, true, map::FLASH.size, "exactly 32 MiB")?;
-        let mut content = Vec::new();
-        (&code)
-            .read_to_end(&mut content)
-            .map_err(failed(&spec.code))?;
+        let (code, size) = open(&spec.code, false, 1, "at most 32 MiB")?;
+        let (variables, _) = open(&spec.variables, true, map::FLASH.size, "exactly 32 MiB")?;
         Ok(Self {
-            code: content,
+            code: CodeFile {
+                file: Arc::new(code),
+                name: spec.code.display().to_string(),
+                size,
+            },
             variables: Arc::new(VariablesFile {
                 file: variables,
                 path: spec.variables.display().to_string(),
@@ -77,9 +85,10 @@ impl FlashFiles {
         })
     }
 
-    /// Writes the code into guest memory.
-    pub(super) fn load_code(&self, ram: &GuestRam) -> Result<(), vm_memory::GuestMemoryError> {
-        ram.write_slice(&self.code, GuestAddress(map::FLASH.base))
+    /// Copies the code into guest memory.
+    pub(super) fn load_code(&self, ram: &GuestRam) -> Result<(), LoadError> {
+        let CodeFile { file, name, size } = &self.code;
+        Source::of_file(name, file.clone(), *size)?.copy_to(ram, map::FLASH.base)
     }
 
     /// The flash of variables, with what the file holds now.
@@ -110,8 +119,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> FlashError {
     move |source| FlashError::File { path, source }
 }
 
-/// Opens a file of `least` bytes up to the size of a flash.
-fn open(path: &Path, write: bool, least: u64, wanted: &str) -> Result<File, FlashError> {
+/// Opens a file of `least` bytes up to the size of a flash. Returns its size, too.
+fn open(path: &Path, write: bool, least: u64, wanted: &str) -> Result<(File, u64), FlashError> {
     let file = File::options()
         .read(true)
         .write(write)
@@ -119,7 +128,7 @@ fn open(path: &Path, write: bool, least: u64, wanted: &str) -> Result<File, Flas
         .map_err(failed(path))?;
     let size = file.metadata().map_err(failed(path))?.len();
     if (least..=map::FLASH.size).contains(&size) {
-        return Ok(file);
+        return Ok((file, size));
     }
     Err(FlashError::Size {
         path: path.display().to_string(),

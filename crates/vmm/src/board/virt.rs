@@ -110,9 +110,7 @@ impl Board {
         };
         let ram = ram::allocate(config.memory, backends.flash.is_some()).map_err(no_memory)?;
         if let Some(flash) = &backends.flash {
-            flash
-                .load_code(&ram)
-                .map_err(|error| no_memory(error.to_string()))?;
+            flash.load_code(&ram)?;
         }
         let ram = Arc::new(ram);
         let placement = load(config, &ram)?;

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use clade_engine::GuestRam;
 
 use super::error::{LoadError, Problem};
 use super::space;
 
-/// How much of an initial RAM disk is in flight at a time, in bytes.
+/// How much of a file that is copied is in flight at a time, in bytes.
 const CHUNK: usize = 1 << 20;
 
 /// An opened file of known length. It can outlive the process's right to open files.
@@ -41,6 +43,12 @@ impl Source {
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, LoadError> {
         let len = bytes.len() as u64;
         Self::checked(name.to_owned(), Box::new(Cursor::new(bytes)), len, len)
+    }
+
+    /// Takes the `len` bytes of an open file, however far it was read before.
+    pub(crate) fn of_file(name: &str, file: Arc<File>, len: u64) -> Result<Self, LoadError> {
+        let reader = FromStart { file, position: 0 };
+        Self::checked(name.to_owned(), Box::new(reader), len, len)
     }
 
     fn open_reader(path: &Path, limit: u64) -> Result<(Box<dyn Read + Send>, u64), Problem> {
@@ -107,7 +115,7 @@ impl Source {
     }
 
     /// Copies it to guest physical address `start`, without holding it in memory.
-    pub(super) fn copy_to(mut self, ram: &GuestRam, start: u64) -> Result<(), LoadError> {
+    pub(crate) fn copy_to(mut self, ram: &GuestRam, start: u64) -> Result<(), LoadError> {
         let mut chunk = vec![0; CHUNK.min(self.len as usize)];
         let mut done = 0;
         while done < self.len {
@@ -130,6 +138,20 @@ impl Source {
     fn shrunk(self, have: u64) -> LoadError {
         let need = self.len;
         Problem::Truncated { need, have }.of(self.name)
+    }
+}
+
+/// Reads a file that others may be reading, too.
+struct FromStart {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.position)?;
+        self.position += read as u64;
+        Ok(read)
     }
 }
 
