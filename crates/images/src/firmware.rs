@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use clade_store::Sha256;
-
 use crate::archive::Setup;
 use crate::fetch::{Package, Source, fetch_packages};
 use crate::{Error, Progress};
@@ -69,19 +67,15 @@ pub(crate) fn ensure(
     })
 }
 
-/// Unpacks one file of a package into the cache, under a name that says what is in it.
-fn keep(setup: &Setup, package: &Package, path: &str) -> Result<PathBuf, Error> {
-    let content = package.read(path)?;
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let place = setup
-        .cache
-        .join("firmware")
-        .join(format!("{}-{name}", Sha256::of(&content).short()));
-    let kept = place
-        .metadata()
-        .is_ok_and(|meta| meta.len() == content.len() as u64);
-    if !kept {
-        clade_store::write(&place, &content)?;
+/// Unpacks one file of a package into the cache, unless it is there. Its name says which version of
+/// the package it is from, and it gets it only when whole.
+pub(crate) fn keep(setup: &Setup, package: &Package, path: &str) -> Result<PathBuf, Error> {
+    let mut name = package.path.file_stem().unwrap_or_default().to_owned();
+    name.push("-");
+    name.push(path.rsplit('/').next().unwrap_or(path));
+    let place = setup.cache.join("firmware").join(name);
+    if !place.exists() {
+        clade_store::write(&place, &package.read(path)?)?;
     }
     Ok(place)
 }

@@ -2,10 +2,11 @@ use std::fs;
 use std::thread;
 
 use super::world::{
-    BUSYBOX, BUSYBOX_CONTENT, INDEX, KERNEL, KERNEL_CONTENT, RELEASE, World, dead_mirror, read_cpio,
+    BUSYBOX, BUSYBOX_CONTENT, INDEX, KERNEL, KERNEL_CONTENT, RELEASE, World, dead_mirror, deb,
+    read_cpio,
 };
 use crate::openpgp::tests::Signer;
-use crate::{Architecture, Error, Request, Source, image};
+use crate::{Architecture, Error, Package, Request, Source, firmware, image};
 
 #[test]
 fn an_image_is_built_from_the_packages() {
@@ -420,4 +421,26 @@ fn two_fetchers_at_once_share_one_fetch() {
     assert!(images.iter().all(|image| *image == images[0]));
     assert_eq!(world.server.requests(KERNEL).len(), 1);
     assert_eq!(world.server.requests(RELEASE).len(), 1);
+}
+
+#[test]
+fn firmware_is_unpacked_once_for_each_version_of_its_package() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let package = |version: &str| Package {
+        name: "efi".to_owned(),
+        version: version.to_owned(),
+        path: folder.path().join(format!("efi_{version}_all.deb")),
+    };
+    let keep = |version| firmware::keep(&world.setup(), &package(version), "usr/share/efi/CODE.fd");
+    for version in ["1", "2"] {
+        let content = deb(&[("usr/share/efi/CODE.fd", version)]);
+        fs::write(package(version).path, content).unwrap();
+        let kept = keep(version).unwrap();
+        assert_eq!(fs::read_to_string(&kept).unwrap(), version);
+        // Nothing is read any more.
+        fs::remove_file(package(version).path).unwrap();
+        assert_eq!(keep(version).unwrap(), kept);
+    }
+    assert_ne!(keep("1").unwrap(), keep("2").unwrap());
 }
