@@ -25,6 +25,7 @@ mod fetch;
 mod firmware;
 mod http;
 mod image;
+mod initramfs;
 mod mini;
 mod mirror;
 mod modules;

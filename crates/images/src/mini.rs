@@ -7,9 +7,9 @@ use clade_store::Sha256;
 use crate::archive::{Archive, PackageRecord, Setup};
 use crate::deb::Kind;
 use crate::fetch::Package;
-use crate::modules::{self, ModuleTree};
+use crate::initramfs::{Boot, BootParts};
 use crate::ssh_server::{self, SshServer};
-use crate::{Error, Progress, cpio};
+use crate::{Error, Progress};
 
 /// The script that runs as PID 1.
 const INIT: &str = include_str!("../guest/init");
@@ -17,6 +17,8 @@ const INIT: &str = include_str!("../guest/init");
 const UDHCPC: &str = include_str!("../guest/udhcpc");
 /// What its shells read first.
 const SHELL: &str = include_str!("../guest/shell");
+
+const BUSYBOX: &str = "busybox-static";
 
 /// Modules for the devices and file systems that Clade offers or will. Those that the kernel has
 /// built in need not, but may, be named.
@@ -54,18 +56,11 @@ pub(crate) fn recipe() -> Sha256 {
     Sha256::of(&[own.as_bytes(), ssh_server::recipe().as_ref()].concat())
 }
 
-/// A kernel and an initramfs in memory.
-pub(crate) struct Built {
-    pub(crate) kernel: Vec<u8>,
-    pub(crate) kernel_version: String,
-    pub(crate) initrd: Vec<u8>,
-}
-
 /// The packages that `mini` is made of: the kernel's, as its metapackage names them, busybox, and
 /// an SSH server.
 pub(crate) fn packages(archive: &Archive<'_>) -> Result<Vec<PackageRecord>, Error> {
     let mut chosen = ssh_server::packages(archive)?;
-    chosen.push(archive.package("busybox-static")?);
+    chosen.push(archive.package(BUSYBOX)?);
     let mut wanted = archive.package("linux-image-riscv64")?.depends;
     while let Some(name) = wanted.pop() {
         // From forky on, the kernel and its modules are packages of their own.
@@ -86,118 +81,57 @@ pub(crate) fn build(
     packages: &[PackageRecord],
     date: u32,
     progress: &dyn Progress,
-) -> Result<Built, Error> {
+) -> Result<Boot, Error> {
     let total = packages.iter().map(|package| package.size).sum();
     progress.begin("building mini", total);
-    let mut parts = Parts::default();
+    let mut boot = BootParts::default();
+    let mut ssh_server = SshServer::default();
     for record in packages {
         let package = record.package(setup);
-        parts.collect(&package)?;
+        if record.name == BUSYBOX {
+            boot.add_busybox(&package)?;
+        } else {
+            collect(&package, &mut boot, &mut ssh_server)?;
+        }
         progress.advance(record.size);
     }
     progress.finish();
-    parts.assemble(date)
+    ssh_server.check()?;
+    boot.pack(date, INIT, &MODULES, |initrd| {
+        for folder in ["mnt", "run", "tmp", "usr/bin", "usr/sbin", "sbin"] {
+            initrd.folder(folder)?;
+        }
+        initrd.device("dev/null", 0o666, (1, 3))?;
+        initrd.file("etc/shell", 0o644, SHELL.as_bytes())?;
+        initrd.file("etc/udhcpc", 0o755, UDHCPC.as_bytes())?;
+        initrd.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
+        initrd.file("etc/group", 0o644, b"root:x:0:\n")?;
+        let hosts = b"127.0.0.1 localhost mini\n::1 localhost\n";
+        initrd.file("etc/hosts", 0o644, hosts)?;
+        ssh_server.write(initrd)
+    })
 }
 
-/// What the packages hold that goes into the image.
-#[derive(Default)]
-struct Parts {
-    /// The kernel's version as `uname -r` gives it, and its image.
-    kernel: Option<(String, Vec<u8>)>,
-    busybox: Option<Vec<u8>>,
-    ssh_server: SshServer,
-    modules: ModuleTree,
-    /// modprobe's list of what is built in.
-    builtin: Vec<u8>,
-}
-
-impl Parts {
-    fn collect(&mut self, package: &Package) -> Result<(), Error> {
-        package.visit(|entry, content| {
-            if entry.kind != Kind::File {
-                return Ok(());
-            }
-            let mut read = || {
-                let mut bytes = Vec::new();
-                content.read_to_end(&mut bytes)?;
-                io::Result::Ok(bytes)
-            };
-            // Debian's files are on their way from / to /usr.
-            let path = entry.path.strip_prefix("usr/").unwrap_or(&entry.path);
-            let kernel = path.strip_prefix("boot/vmlinu");
-            if let Some((_, version)) = kernel.and_then(|rest| rest.split_once('-')) {
-                self.kernel = Some((version.to_owned(), read()?));
-            } else if path == "bin/busybox" {
-                self.busybox = Some(read()?);
-            } else if let Some(below) = path.strip_prefix("lib/modules/") {
-                match below.split_once('/') {
-                    Some((_, "modules.builtin")) => self.builtin = read()?,
-                    // Here since forky.
-                    Some((version, "vmlinuz")) => self.kernel = Some((version.to_owned(), read()?)),
-                    Some((_, file)) => self.modules.add(file, read)?,
-                    None => {}
-                }
-            } else {
-                self.ssh_server.collect(path, read)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn assemble(self, date: u32) -> Result<Built, Error> {
-        let missing = |package: &str, path: &str| Error::NoFile {
-            package: package.to_owned(),
-            path: path.to_owned(),
+/// Takes from a package what goes into the image.
+fn collect(
+    package: &Package,
+    boot: &mut BootParts,
+    ssh_server: &mut SshServer,
+) -> Result<(), Error> {
+    package.visit(|entry, content| {
+        if entry.kind != Kind::File {
+            return Ok(());
+        }
+        let read = || {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            io::Result::Ok(bytes)
         };
-        let (kernel_version, kernel) = self
-            .kernel
-            .ok_or_else(|| missing("linux-image-riscv64", "boot/vmlinux"))?;
-        let busybox = self
-            .busybox
-            .ok_or_else(|| missing("busybox-static", "usr/bin/busybox"))?;
-        self.ssh_server.check()?;
-        let modules = self.modules.closure(&MODULES)?;
-        let write = || -> io::Result<Vec<u8>> {
-            let mut initrd = cpio::Writer::new(Vec::new(), date);
-            for folder in [
-                "dev", "mnt", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "sbin",
-            ] {
-                initrd.folder(folder)?;
-            }
-            initrd.device("dev/console", 0o600, (5, 1))?;
-            initrd.device("dev/null", 0o666, (1, 3))?;
-            initrd.file("init", 0o755, INIT.as_bytes())?;
-            initrd.file("bin/busybox", 0o755, &busybox)?;
-            initrd.link("bin/sh", "busybox")?;
-            initrd.file("etc/shell", 0o644, SHELL.as_bytes())?;
-            initrd.file("etc/udhcpc", 0o755, UDHCPC.as_bytes())?;
-            initrd.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
-            initrd.file("etc/group", 0o644, b"root:x:0:\n")?;
-            initrd.file(
-                "etc/hosts",
-                0o644,
-                b"127.0.0.1 localhost mini\n::1 localhost\n",
-            )?;
-            self.ssh_server.write(&mut initrd)?;
-            let folder = format!("lib/modules/{kernel_version}");
-            for module in modules.values() {
-                initrd.file(&format!("{folder}/{}", module.path), 0o644, &module.content)?;
-            }
-            for (name, content) in [
-                ("modules.dep", modules::dep_table(&modules).as_bytes()),
-                ("modules.alias", modules::alias_table(&modules).as_bytes()),
-                ("modules.builtin", &self.builtin),
-                ("modules.symbols", b""),
-            ] {
-                initrd.file(&format!("{folder}/{name}"), 0o644, content)?;
-            }
-            initrd.finish()
-        };
-        let initrd = write().map_err(|error| Error::malformed("the initramfs", error))?;
-        Ok(Built {
-            kernel,
-            kernel_version,
-            initrd,
-        })
-    }
+        if BootParts::wants(&entry.path) {
+            return boot.add(&entry.path, read);
+        }
+        // Debian's files are on their way from / to /usr.
+        let path = entry.path.strip_prefix("usr/").unwrap_or(&entry.path);
+        ssh_server.collect(path, read)
+    })
 }

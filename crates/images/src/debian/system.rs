@@ -7,11 +7,11 @@ use std::io::{self, Read};
 use clade_ext4::{Builder, Kind as Present, Metadata, Options};
 
 use super::database::{Database, Unpacked};
-use super::files;
-use super::initrd::Initrd;
 use super::suites::Source;
+use super::{files, initrd};
 use crate::deb::{Entry, Kind};
 use crate::fetch::Package;
+use crate::initramfs::{Boot, BootParts};
 use crate::{Error, Progress};
 
 /// What a system's image is made with.
@@ -27,14 +27,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) uuid: [u8; 16],
 }
 
-/// Kernel and initial RAM disk that belong to a system.
-pub(crate) struct Boot {
-    pub(crate) kernel: Vec<u8>,
-    pub(crate) kernel_version: String,
-    pub(crate) initrd: Vec<u8>,
-}
-
-/// Unpacks a system into `file`; `busybox` is its package, for the initial RAM disk.
+/// Unpacks a system into `file`, and makes what boots it; `busybox` is its package, for the initial RAM disk.
 pub(crate) fn unpack(
     plan: &Plan<'_>,
     busybox: &Package,
@@ -50,9 +43,9 @@ pub(crate) fn unpack(
     let mut system = System {
         image: Builder::new(file, &options)?,
         database: Database::default(),
-        initrd: Initrd::default(),
+        boot: BootParts::default(),
     };
-    system.initrd.add_busybox(busybox)?;
+    system.boot.add_busybox(busybox)?;
     let sizes: Vec<u64> = plan.packages.iter().map(size_of).collect();
     progress.begin("unpacking", sizes.iter().sum());
     for (package, size) in plan.packages.iter().zip(sizes) {
@@ -70,7 +63,7 @@ fn size_of(package: &Package) -> u64 {
 struct System {
     image: Builder,
     database: Database,
-    initrd: Initrd,
+    boot: BootParts,
 }
 
 impl System {
@@ -107,11 +100,11 @@ impl System {
         };
         match &entry.kind {
             Kind::Folder => self.add_folder(path, &metadata),
-            Kind::File if Initrd::wants(path) => {
+            Kind::File if BootParts::wants(path) => {
                 let mut bytes = Vec::new();
                 content
                     .read_to_end(&mut bytes)
-                    .and_then(|_| self.initrd.add(path, &bytes))
+                    .and_then(|_| self.boot.add(path, || Ok(bytes.clone())))
                     .map_err(clade_ext4::Error::from)?;
                 self.image.file(path, &metadata, bytes.as_slice()).map(drop)
             }
@@ -138,6 +131,6 @@ impl System {
         self.database.finish(&mut self.image)?;
         files::add(&mut self.image, plan)?;
         self.image.finish()?;
-        self.initrd.assemble(plan.date.try_into().unwrap_or(0))
+        initrd::assemble(self.boot, plan.date.try_into().unwrap_or(0))
     }
 }
