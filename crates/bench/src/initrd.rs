@@ -1,7 +1,7 @@
 //! Initramfs archives with something of the benchmark's behind them, for as long as a run lasts.
 
 use std::fs;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clade_images::cpio;
@@ -54,11 +54,7 @@ impl Initrd {
         base: &Path,
         fill: impl FnOnce(&mut cpio::Writer<File>) -> io::Result<()>,
     ) -> io::Result<()> {
-        let size = fs::copy(base, &self.path)?;
-        let mut file = fs::File::options().write(true).open(&self.path)?;
-        file.seek(SeekFrom::End(0))?;
-        let padding = size.next_multiple_of(4) - size;
-        file.write_all(&[0; 3][..padding as usize])?;
+        let file = cpio::copy_for_another(base, &self.path)?;
         let mut archive = cpio::Writer::new(BufWriter::new(file), 0);
         fill(&mut archive)?;
         archive.finish()?.flush()

@@ -2,7 +2,9 @@
 //! Documentation/driver-api/early-userspace/buffer-format.rst).
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::Path;
 
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
@@ -116,6 +118,20 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Copies the archive `first` to `target`, for another behind it: Linux unpacks both. The second
+/// begins at a multiple of four bytes (the kernel's "initramfs buffer format"), which is where the
+/// returned file stands.
+///
+/// # Errors
+/// When one cannot be read, or the other not written.
+pub fn copy_for_another(first: &Path, target: &Path) -> io::Result<File> {
+    let length = fs::copy(first, target)?;
+    let mut file = File::options().append(true).open(target)?;
+    let padding = length.next_multiple_of(4) - length;
+    file.write_all(&[0; 3][..padding as usize])?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +223,18 @@ mod tests {
                     prop_assert_eq!(read[folder].0, 0o040_755);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn archives_are_joined_at_a_multiple_of_four_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, target) = (folder.path().join("first"), folder.path().join("target"));
+        for (content, joined) in [("12345", "12345\0\0\0seed"), ("1234", "1234seed")] {
+            fs::write(&first, content).unwrap();
+            let mut file = copy_for_another(&first, &target).unwrap();
+            file.write_all(b"seed").unwrap();
+            assert_eq!(fs::read(&target).unwrap(), joined.as_bytes());
         }
     }
 }
