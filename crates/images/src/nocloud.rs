@@ -47,13 +47,13 @@ pub fn seed(instance: &str, host_name: &str, user_data: &[u8]) -> io::Result<Vec
 
 /// User data for those who give none: these SSH keys for the image's own user and root.
 pub fn default_user_data(ssh_keys: &[String]) -> String {
-    let mut text = String::from("#cloud-config\ndisable_root: false\nssh_authorized_keys:\n");
+    let mut text = String::from("#cloud-config\ndisable_root: false\n");
+    if !ssh_keys.is_empty() {
+        text.push_str("ssh_authorized_keys:\n");
+    }
     for key in ssh_keys {
         // JSON strings are YAML strings.
         text.push_str(&format!("  - {}\n", serde_json::Value::from(key.trim())));
-    }
-    if ssh_keys.is_empty() {
-        text.truncate(text.len() - "ssh_authorized_keys:\n".len());
     }
     text
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mtools_or_we_read_back_what_was_written() {
+    fn a_seed_is_a_fat_volume_that_others_recognise() {
         let user_data = default_user_data(&["ssh-ed25519 AAAA me@host\n".to_owned()]);
         let disk = seed("i-1", "web", user_data.as_bytes()).unwrap();
         let volume = FileSystem::new(Cursor::new(disk.clone()), FsOptions::new()).unwrap();
