@@ -2,28 +2,17 @@
 //! their own.
 
 use std::env;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::Write;
 
-use clade_images::{OciImage, OciProcess, OciRequest};
+use clade_images::{OciImage, OciProcess, OciRequest, cpio};
 use clade_manager::Draft;
 
 use crate::failure::Failure;
 use crate::progress::Shown;
 use crate::root_disk;
 
-/// Images that are not OCI ones, whatever registries have under these names.
-const OWN_IMAGES: [&str; 2] = ["mini", "debian"];
-
 /// `mini`'s initramfs, and what the machine is to run.
 const INITRD_FILE: &str = "initrd";
-
-/// Whether an image of this name is an OCI image.
-pub(crate) fn is_oci(name: &str) -> bool {
-    let first = name.split(':').next().unwrap_or(name);
-    !OWN_IMAGES.contains(&first)
-}
 
 /// Brings an image into the cache; with `refresh`, the newest of its name.
 pub(crate) fn fetch(
@@ -118,9 +107,11 @@ impl OciMachine {
         let seed = self.process.seed(&draft.spec().name)?;
         let initrd = draft.folder().join(INITRD_FILE);
         if let Some(mini) = &draft.spec().config.initrd {
-            join(mini, &seed, &initrd).map_err(|error| {
-                Failure::new(format!("cannot write {}: {error}", initrd.display()))
-            })?;
+            cpio::copy_for_another(mini, &initrd)
+                .and_then(|mut file| file.write_all(&seed))
+                .map_err(|error| {
+                    Failure::new(format!("cannot write {}: {error}", initrd.display()))
+                })?;
         }
         draft.config_mut().initrd = Some(INITRD_FILE.into());
         Ok(())
@@ -136,35 +127,9 @@ fn with_value(variable: &str) -> Option<String> {
     Some(format!("{variable}={value}"))
 }
 
-/// Writes two initramfs archives behind each other: Linux unpacks both. The second begins at a
-/// multiple of four bytes (the kernel's "initramfs buffer format").
-fn join(first: &Path, second: &[u8], target: &Path) -> io::Result<()> {
-    let length = fs::copy(first, target)?;
-    let mut file = File::options().append(true).open(target)?;
-    let padding = length.next_multiple_of(4) - length;
-    file.write_all(&[0; 3][..padding as usize])?;
-    file.write_all(second)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn own_images_are_told_from_oci_images() {
-        for (name, oci) in [
-            ("mini", false),
-            ("mini:forky", false),
-            ("debian", false),
-            ("debian:sid", false),
-            ("alpine", true),
-            ("docker.io/library/debian", true),
-            ("minimal", true),
-            ("oci:./layout", true),
-        ] {
-            assert_eq!(is_oci(name), oci, "{name}");
-        }
-    }
 
     #[test]
     fn the_user_has_the_last_word() {
@@ -188,16 +153,5 @@ mod tests {
         assert_eq!(process.words().collect::<Vec<_>>(), ["mine", "x"]);
         assert_eq!(process.environment, ["A=1", "A=2"]);
         assert_eq!((process.user.as_str(), process.folder.as_str()), ("0", "/"));
-    }
-
-    #[test]
-    fn archives_are_joined_at_a_multiple_of_four_bytes() {
-        let folder = tempfile::tempdir().expect("folder");
-        let (first, target) = (folder.path().join("first"), folder.path().join("target"));
-        for (content, joined) in [("12345", "12345\0\0\0seed"), ("1234", "1234seed")] {
-            fs::write(&first, content).expect("file");
-            join(&first, b"seed", &target).expect("join");
-            assert_eq!(fs::read(&target).expect("file"), joined.as_bytes());
-        }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
 use crate::{Error, Progress, Silent, mini};
 
-const MINI: &str = "mini";
+pub(crate) const MINI: &str = "mini";
 const MINI_DESCRIPTION: &str =
     "Debian's kernel with busybox in memory: a shell in seconds, nothing kept";
 

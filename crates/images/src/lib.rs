@@ -77,7 +77,17 @@ pub fn ensure_debian(
 
 /// Whether an image's name is of those that [`ensure_debian`] makes.
 pub fn is_debian(name: &str) -> bool {
-    name.split(':').next() == Some("debian")
+    without_tag(name) == debian::NAME
+}
+
+/// Whether an image's name is of those that [`ensure_oci`] makes: all but Clade's own, whatever
+/// registries have under their names.
+pub fn is_oci(name: &str) -> bool {
+    ![image::MINI, debian::NAME].contains(&without_tag(name))
+}
+
+fn without_tag(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(image, _)| image)
 }
 
 /// The known images, those in the cache with their size and version.

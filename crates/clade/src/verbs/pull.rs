@@ -34,7 +34,7 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let (name, version) = if oci::is_oci(&self.image) {
+        let (name, version) = if clade_images::is_oci(&self.image) {
             let image = oci::fetch(&self.image, self.insecure_registry, true)?;
             (image.name, format!("sha256:{}", image.digest))
         } else if clade_images::is_debian(&self.image) {

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::first_boot::OwnMachine;
 use crate::network_options::NetworkOptions;
-use crate::oci::{self, OciMachine, OciOptions};
+use crate::oci::{OciMachine, OciOptions};
 use crate::progress::Shown;
 use crate::session::End;
 use crate::stats::StatsFormat;
@@ -193,7 +193,11 @@ impl Run {
 
     /// The OCI image that is to be run, if it is one, with the command if there is one.
     fn oci_machine(&mut self) -> Result<Option<OciMachine>, Failure> {
-        let Some(name) = self.image.as_deref().filter(|name| oci::is_oci(name)) else {
+        let Some(name) = self
+            .image
+            .as_deref()
+            .filter(|name| clade_images::is_oci(name))
+        else {
             self.oci.check_unused()?;
             return Ok(None);
         };

@@ -19,4 +19,5 @@ mod version;
 pub use first_boot::{FirstBoot, RunMachine};
 pub use template::{DebianImage, DebianRequest};
 
+pub(crate) use name::NAME;
 pub(crate) use template::{ensure, list};
