@@ -66,12 +66,25 @@ impl Setup {
 
     /// Waits until no other process works on `what`.
     pub(crate) fn lock(&self, what: &str, progress: &dyn Progress) -> Result<Lock, Error> {
-        let path = self.cache.join("locks").join(what);
-        let lock = Lock::acquire(&path, || {
-            progress.message(&format!("another clade is fetching {what}; waiting for it"));
-        })?;
-        Ok(lock)
+        let waiting = || tell_of_wait(what, progress);
+        Ok(Lock::acquire(&self.lock_path(what), waiting)?)
     }
+
+    /// Waits until no other process has locked `what` for itself.
+    pub(crate) fn share(&self, what: &str, progress: &dyn Progress) -> Result<Lock, Error> {
+        let waiting = || tell_of_wait(what, progress);
+        Ok(Lock::share(&self.lock_path(what), waiting)?)
+    }
+
+    fn lock_path(&self, what: &str) -> PathBuf {
+        self.cache.join("locks").join(what)
+    }
+}
+
+fn tell_of_wait(what: &str, progress: &dyn Progress) {
+    progress.message(&format!(
+        "another clade is at work on {what}; waiting for it"
+    ));
 }
 
 /// For which machines a package is.

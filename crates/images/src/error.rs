@@ -14,6 +14,12 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+    /// An image that is to be removed is not there.
+    #[error("the image {name:?} is not here; `clade images` says which are")]
+    NotHere {
+        /// Its whole name.
+        name: String,
+    },
     /// A suite name that no Debian suite can have.
     #[error("{suite:?} is not the name of a Debian suite; try trixie, forky or sid")]
     BadSuite {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::archive::{
     Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite, is_intact,
     package_path,
 };
-use crate::{Error, Progress, deb};
+use crate::{Error, Progress, deb, kept};
 
 /// Where packages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl<'a> Fetcher<'a> {
             .index_folder(self.suite, self.source.architecture);
         let record_path = folder.join(format!("{name}.json"));
         if !self.source.refresh
-            && let Some(record) = read_record(&record_path)
+            && let Some(record) = kept::read::<PackageRecord>(&record_path)
             && is_intact(&package_path(self.setup, &record), &record, self.progress)?
         {
             return Ok(record);
@@ -181,9 +181,7 @@ impl<'a> Fetcher<'a> {
         let archive = self.archive()?;
         let record = archive.package(name)?;
         archive.fetch(&record)?;
-        let json = serde_json::to_vec_pretty(&record)
-            .map_err(|error| Error::malformed("a package's record", error))?;
-        clade_store::write(&record_path, &json)?;
+        kept::write(&record_path, &record)?;
         Ok(record)
     }
 
@@ -200,8 +198,4 @@ impl<'a> Fetcher<'a> {
         };
         Ok(self.archive.insert(archive))
     }
-}
-
-fn read_record(path: &Path) -> Option<PackageRecord> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
-use crate::{Error, Progress, Silent, mini};
+use crate::{Error, Progress, Silent, kept, mini};
 
 pub(crate) const MINI: &str = "mini";
 const MINI_DESCRIPTION: &str =
@@ -173,6 +173,19 @@ pub(crate) fn list(setup: &Setup) -> Result<Vec<ImageSummary>, Error> {
     Ok(suites.iter().map(summary).collect())
 }
 
+/// Removes an image from the cache.
+pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+    let request = Request {
+        name: name.to_owned(),
+        ..Request::default()
+    };
+    let suite = suite_of(&request)?;
+    let name = format!("{MINI}:{suite}");
+    let _lock = setup.lock(&name, progress)?;
+    kept::remove(&Folder::of(setup, suite).0, &name)?;
+    Ok(name)
+}
+
 /// The suite that the request's name, or else its own field, asks for.
 fn suite_of(request: &Request) -> Result<&str, Error> {
     let (name, tag) = match request.name.split_once(':') {
@@ -199,12 +212,11 @@ impl Folder {
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.0.join("manifest.json")
+        self.0.join(kept::MANIFEST)
     }
 
     fn manifest(&self) -> Option<Manifest> {
-        let manifest: Manifest =
-            serde_json::from_slice(&fs::read(self.manifest_path()).ok()?).ok()?;
+        let manifest: Manifest = kept::read(&self.manifest_path())?;
         let plain = |file: &ManifestFile| !file.file.contains('/');
         (plain(&manifest.kernel) && plain(&manifest.initrd)).then_some(manifest)
     }
@@ -246,25 +258,13 @@ impl Folder {
     /// a machine may be starting from those at this moment.
     fn publish(&self, manifest: &Manifest) -> Result<(), Error> {
         let before = self.manifest();
-        let json = serde_json::to_vec_pretty(manifest)
-            .map_err(|error| Error::malformed("the image's manifest", error))?;
-        clade_store::write(&self.manifest_path(), &json)?;
+        kept::write(&self.manifest_path(), manifest)?;
         let in_use: Vec<&str> = before
             .iter()
             .chain([manifest])
             .flat_map(|manifest| [manifest.kernel.file.as_str(), manifest.initrd.file.as_str()])
-            .chain(["manifest.json"])
             .collect();
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            if entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| !in_use.contains(&name))
-            {
-                // Left-overs cost only space, and the next version tries again.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        kept::sweep(&self.0, &in_use);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod firmware;
 mod http;
 mod image;
 mod initramfs;
+mod kept;
 mod mini;
 mod mirror;
 mod modules;
@@ -100,6 +101,20 @@ pub fn list() -> Result<Vec<ImageSummary>, Error> {
     images.extend(debian::list(&setup));
     images.extend(oci::list(&setup));
     Ok(images)
+}
+
+/// Removes an image that is in the cache, by its name. Machines that were made from it keep their
+/// files; of an OCI image, what another name needs stays. Returns its whole name.
+///
+/// # Errors
+/// There is no such image here; a file cannot be removed.
+pub fn remove(name: &str, progress: &dyn Progress) -> Result<String, Error> {
+    let setup = Setup::of_user()?;
+    match without_tag(name) {
+        image::MINI => image::remove(&setup, name, progress),
+        debian::NAME => debian::remove(&setup, name, progress),
+        _ => oci::remove(&setup, name, progress),
+    }
 }
 
 /// Makes an OCI image ready to be mounted: from the cache if it is there, without a network, else

@@ -1,10 +1,11 @@
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::Error;
 
-/// An exclusive advisory lock (flock(2)) on a file that stands for a thing being changed.
+/// An advisory lock (flock(2)) on a file that stands for a thing being changed.
 ///
 /// The kernel lets go of it when the holder drops it or dies, however it dies. The file itself stays.
 #[derive(Debug)]
@@ -18,19 +19,34 @@ impl Lock {
     ///
     /// # Errors
     /// The lock file cannot be created or locked.
-    pub fn acquire(path: &Path, mut waiting: impl FnMut()) -> Result<Self, Error> {
-        let mut told = false;
+    pub fn acquire(path: &Path, waiting: impl FnOnce()) -> Result<Self, Error> {
+        Self::wait_for(path, waiting, File::try_lock, File::lock)
+    }
+
+    /// As [`Lock::acquire`], but several may hold it so at a time, while nobody has it alone.
+    ///
+    /// # Errors
+    /// As for [`Lock::acquire`].
+    pub fn share(path: &Path, waiting: impl FnOnce()) -> Result<Self, Error> {
+        Self::wait_for(path, waiting, File::try_lock_shared, File::lock_shared)
+    }
+
+    fn wait_for(
+        path: &Path,
+        waiting: impl FnOnce(),
+        at_once: impl Fn(&File) -> Result<(), TryLockError>,
+        patiently: impl Fn(&File) -> io::Result<()>,
+    ) -> Result<Self, Error> {
+        let mut waiting = Some(waiting);
         loop {
             let file = open(path)?;
-            match file.try_lock() {
+            match at_once(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    if !told {
-                        waiting();
-                        told = true;
+                    if let Some(tell) = waiting.take() {
+                        tell();
                     }
-                    file.lock()
-                        .map_err(|error| Error::io("lock", path, error))?;
+                    patiently(&file).map_err(|error| Error::io("lock", path, error))?;
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
             }
@@ -97,6 +113,26 @@ mod tests {
         drop(first);
         second.join().unwrap();
         assert!(Lock::try_acquire(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn several_share_it_while_nobody_has_it_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = Lock::share(&path, || panic!("nobody holds it")).unwrap();
+        let second = Lock::share(&path, || panic!("nobody has it alone")).unwrap();
+        drop(first);
+        assert!(Lock::try_acquire(&path).unwrap().is_none());
+        drop(second);
+        let alone = Lock::try_acquire(&path).unwrap();
+        let (told, is_told) = mpsc::channel();
+        let third = thread::spawn({
+            let path = path.clone();
+            move || drop(Lock::share(&path, || told.send(()).unwrap()).unwrap())
+        });
+        is_told.recv().unwrap();
+        drop(alone);
+        third.join().unwrap();
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) mod pull;
 pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;
+pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod ssh_config;
 pub(crate) mod ssh_proxy;

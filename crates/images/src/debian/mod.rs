@@ -20,4 +20,4 @@ pub use first_boot::{FirstBoot, RunMachine};
 pub use template::{DebianImage, DebianRequest};
 
 pub(crate) use name::NAME;
-pub(crate) use template::{ensure, list};
+pub(crate) use template::{ensure, list, remove};

@@ -17,6 +17,7 @@ use super::{files, initrd, system};
 use crate::archive::{DEFAULT_SUITE, PackageRecord, Setup};
 use crate::fetch::Package;
 use crate::image::ImageSummary;
+use crate::kept::{self, Stamp};
 use crate::{Error, Progress, Silent};
 
 const DESCRIPTION: &str = "Debian with systemd, apt and SSH, on a disk of its own";
@@ -102,14 +103,12 @@ struct Manifest {
     disk: KeptFile,
 }
 
-/// A file of the template, with what changes when anybody writes to it.
+/// A file of the template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KeptFile {
     file: String,
-    /// Bytes.
-    size: u64,
-    /// Seconds since 1970 and nanoseconds.
-    modified: (i64, i64),
+    #[serde(flatten)]
+    stamp: Stamp,
     /// Bytes on the host's disk.
     space: u64,
 }
@@ -180,15 +179,37 @@ pub(crate) fn ensure(
     Ok(folder.image(&manifest))
 }
 
+/// Removes a template, by the name that [`list`] gives it; the suite may be left out.
+pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+    let name = match name.strip_prefix(NAME) {
+        Some("") => format!("{NAME}:{DEFAULT_SUITE}"),
+        _ => name.to_owned(),
+    };
+    let is_named = |folder: &String| {
+        let manifest = Folder::of(setup, folder).manifest();
+        manifest.is_some_and(|manifest| manifest.name == name)
+    };
+    let Some(variant) = folders(setup).find(is_named) else {
+        return Err(Error::NotHere { name });
+    };
+    let _lock = setup.lock(&format!("{NAME}:{variant}"), progress)?;
+    kept::remove(&Folder::of(setup, &variant).0, &name)?;
+    Ok(name)
+}
+
+/// The names of the folders that may hold templates.
+fn folders(setup: &Setup) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(setup.data.join("images").join(NAME));
+    let entries = entries.into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
 /// The templates that there are, and the one that there could be.
 pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
-    let mut folders = vec![DEFAULT_SUITE.to_owned()];
-    let entries = fs::read_dir(setup.data.join("images").join(NAME));
-    let names = entries.into_iter().flatten();
-    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    folders.extend(names.filter(|name| name != DEFAULT_SUITE));
-    folders[1..].sort();
-    let summaries = folders.iter().filter_map(|name| {
+    let mut names = vec![DEFAULT_SUITE.to_owned()];
+    names.extend(folders(setup).filter(|name| name != DEFAULT_SUITE));
+    names[1..].sort();
+    let summaries = names.iter().filter_map(|name| {
         let manifest = Folder::of(setup, name).manifest();
         if manifest.is_none() && name != DEFAULT_SUITE {
             return None;
@@ -338,15 +359,9 @@ impl KeptFile {
             fs::metadata(&path).map_err(|error| clade_store::Error::io("inspect", &path, error))?;
         Ok(Self {
             file,
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
+            stamp: Stamp::of(&path)?,
             space: meta.blocks() * 512,
         })
-    }
-
-    fn is_intact(&self, folder: &Path) -> bool {
-        Self::of(folder, self.file.clone())
-            .is_ok_and(|now| (now.size, now.modified) == (self.size, self.modified))
     }
 }
 
@@ -369,12 +384,11 @@ impl Folder {
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.0.join("manifest.json")
+        self.0.join(kept::MANIFEST)
     }
 
     fn manifest(&self) -> Option<Manifest> {
-        let manifest: Manifest =
-            serde_json::from_slice(&fs::read(self.manifest_path()).ok()?).ok()?;
+        let manifest: Manifest = kept::read(&self.manifest_path())?;
         let plain = |file: &&KeptFile| !file.file.contains('/');
         manifest.files().iter().all(plain).then_some(manifest)
     }
@@ -383,7 +397,7 @@ impl Folder {
     fn usable(&self, progress: &dyn Progress) -> Option<Manifest> {
         let manifest = self.manifest().filter(|m| m.recipe == recipe())?;
         for file in manifest.files() {
-            if !file.is_intact(&self.0) {
+            if !file.stamp.holds(&self.0.join(&file.file)) {
                 progress.message(&format!(
                     "the image {} is damaged ({} is not what it was); building it again",
                     manifest.name,
@@ -397,18 +411,8 @@ impl Folder {
 
     /// Makes a manifest the valid one, and removes the files of those before.
     fn publish(&self, manifest: &Manifest) -> Result<(), Error> {
-        let json = serde_json::to_vec_pretty(manifest)
-            .map_err(|error| Error::malformed("the image's manifest", error))?;
-        clade_store::write(&self.manifest_path(), &json)?;
-        let kept = manifest.files().map(|file| file.file.as_str());
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let name = name.to_str().unwrap_or_default();
-            if name != "manifest.json" && !kept.contains(&name) {
-                // What cannot be removed costs only space, and the next version tries again.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        kept::write(&self.manifest_path(), manifest)?;
+        kept::sweep(&self.0, &manifest.files().map(|file| file.file.as_str()));
         Ok(())
     }
 
@@ -429,3 +433,6 @@ impl Folder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,14 @@ pub(crate) struct Manifest {
     pub(crate) layers: Vec<Descriptor>,
 }
 
+impl Manifest {
+    /// The checksums of all that it names.
+    pub(crate) fn blobs(&self) -> Result<Vec<Sha256>, Error> {
+        let all = [&self.config].into_iter().chain(&self.layers);
+        all.map(Descriptor::sha256).collect()
+    }
+}
+
 impl Top {
     /// Tells the two apart by what they hold: not every registry says it otherwise.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, Error> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clade_ext4::{Builder, Options};
@@ -11,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::archive::ImageArchive;
+use super::cache::{Cache, LOCK, Record};
 use super::document::{Config, Descriptor, Manifest, Process};
 use super::layers;
 use super::layout::Layout;
@@ -18,10 +18,11 @@ use super::name::Name;
 use super::registry::Registry;
 use super::source::{Source, Watched, foreign, resolve};
 use crate::archive::Setup;
-use crate::{Error, ImageSummary, Progress};
+use crate::kept::{self, Stamp};
+use crate::{Error, Progress};
 
 /// Changes whenever the same layers make another file system.
-const RECIPE: u32 = 1;
+pub(super) const RECIPE: u32 = 1;
 
 /// Bytes of a file system: generous, since only what is written takes space on the host.
 const ROOT_SIZE: u64 = 16 << 30;
@@ -82,23 +83,6 @@ impl From<Process> for OciProcess {
     }
 }
 
-/// The record beside a file system; written last, it makes it valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    recipe: u32,
-    built: Timestamp,
-    process: OciProcess,
-    /// The file's size and date, in nanoseconds since 1970: whoever changes it changes them.
-    root: (u64, i128),
-}
-
-/// What a name stood for when it was last asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Pulled {
-    name: String,
-    digest: Sha256,
-}
-
 /// Makes the image ready, from the cache or from where it is.
 pub(crate) fn ensure(
     setup: &Setup,
@@ -125,121 +109,22 @@ pub(crate) fn ensure(
         Name::Archive { file, tag } => Box::new(ImageArchive::open(file, tag.as_deref(), &whole)?),
     };
     let (digest, manifest) = resolve(&mut *source, &whole)?;
+    // Until it has its name, nobody may take it for one that nobody needs.
+    let _named = setup.share(LOCK, progress)?;
     let image = match cache.image(&whole, digest) {
         Some(image) => image,
         None => {
-            let _lock = setup.lock(&format!("image-{}", digest.short()), progress)?;
-            // Another process may have built it while this one waited.
-            match cache.image(&whole, digest) {
-                Some(image) => image,
-                None => {
-                    let making = Making {
-                        setup,
-                        cache: &cache,
-                        name: &whole,
-                        progress,
-                    };
-                    making.make(&mut *source, digest, &manifest)?
-                }
-            }
+            let making = Making {
+                setup,
+                cache: &cache,
+                name: &whole,
+                progress,
+            };
+            making.make_once(&mut *source, digest, &manifest)?
         }
     };
     cache.remember(&whole, digest)?;
     Ok(image)
-}
-
-/// The OCI images in the cache.
-pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
-    let cache = Cache::of(setup);
-    let mut images: Vec<_> = cache
-        .pulled()
-        .filter_map(|Pulled { name, digest }| {
-            let record = cache.record(digest)?;
-            let root = fs::metadata(cache.root(digest)).ok()?;
-            Some(ImageSummary {
-                name,
-                description: describe(&record.process),
-                cached: true,
-                size: root.blocks() * 512,
-                kernel_version: String::new(),
-                digest: Some(digest),
-                built: record.built.to_string(),
-            })
-        })
-        .collect();
-    images.sort_by(|a, b| a.name.cmp(&b.name));
-    images
-}
-
-fn describe(process: &OciProcess) -> String {
-    let words = process.entrypoint.iter().chain(&process.command);
-    let words: Vec<_> = words.map(String::as_str).collect();
-    format!("OCI image: {}", words.join(" "))
-}
-
-/// Where the cache keeps OCI images.
-struct Cache(PathBuf);
-
-impl Cache {
-    fn of(setup: &Setup) -> Self {
-        Self(setup.cache.join("oci"))
-    }
-
-    fn blob(&self, sum: Sha256) -> PathBuf {
-        self.0.join("blobs").join(sum.to_string())
-    }
-
-    fn root(&self, digest: Sha256) -> PathBuf {
-        self.0
-            .join("images")
-            .join(digest.to_string())
-            .join("root.ext4")
-    }
-
-    fn record_path(&self, digest: Sha256) -> PathBuf {
-        self.root(digest).with_file_name("image.json")
-    }
-
-    fn name_path(&self, name: &str) -> PathBuf {
-        let file = format!("{}.json", Sha256::of(name.as_bytes()).short());
-        self.0.join("names").join(file)
-    }
-
-    fn digest_of(&self, name: &str) -> Option<Sha256> {
-        let pulled: Pulled = read_json(&self.name_path(name))?;
-        (pulled.name == name).then_some(pulled.digest)
-    }
-
-    fn remember(&self, name: &str, digest: Sha256) -> Result<(), Error> {
-        if self.digest_of(name) == Some(digest) {
-            return Ok(());
-        }
-        let name_path = self.name_path(name);
-        let name = name.to_owned();
-        write_json(&name_path, &Pulled { name, digest })
-    }
-
-    fn pulled(&self) -> impl Iterator<Item = Pulled> {
-        let names = fs::read_dir(self.0.join("names")).into_iter().flatten();
-        names.filter_map(|entry| read_json(&entry.ok()?.path()))
-    }
-
-    /// The record of an image that is there, made by this version of Clade and not changed since.
-    fn record(&self, digest: Sha256) -> Option<Record> {
-        let record: Record = read_json(&self.record_path(digest))?;
-        let root = stamp(&self.root(digest)).ok()?;
-        (record.recipe == RECIPE && record.root == root).then_some(record)
-    }
-
-    fn image(&self, name: &str, digest: Sha256) -> Option<OciImage> {
-        let record = self.record(digest)?;
-        Some(OciImage {
-            name: name.to_owned(),
-            digest,
-            root: self.root(digest),
-            process: record.process,
-        })
-    }
 }
 
 /// An image on its way into the cache.
@@ -251,6 +136,21 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    fn make_once(
+        &self,
+        source: &mut dyn Source,
+        digest: Sha256,
+        manifest: &Manifest,
+    ) -> Result<OciImage, Error> {
+        let lock = format!("image-{}", digest.short());
+        let _lock = self.setup.lock(&lock, self.progress)?;
+        // Another process may have made it while this one waited.
+        match self.cache.image(self.name, digest) {
+            Some(image) => Ok(image),
+            None => self.make(source, digest, manifest),
+        }
+    }
+
     fn make(
         &self,
         source: &mut dyn Source,
@@ -274,10 +174,10 @@ impl Making<'_> {
             recipe: RECIPE,
             built: Timestamp::now(),
             process: config.process().into(),
-            root: stamp(&self.cache.root(digest))
-                .map_err(|error| Error::malformed("the image's file system", error))?,
+            root: Stamp::of(&self.cache.root(digest))?,
+            blobs: manifest.blobs()?,
         };
-        write_json(&self.cache.record_path(digest), &record)?;
+        kept::write(&self.cache.record_path(digest), &record)?;
         Ok(OciImage {
             name: self.name.to_owned(),
             digest,
@@ -350,20 +250,4 @@ impl Making<'_> {
 
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |meta| meta.len())
-}
-
-fn stamp(path: &Path) -> io::Result<(u64, i128)> {
-    let meta = fs::metadata(path)?;
-    let nanoseconds = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    Ok((meta.len(), nanoseconds))
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let json = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::malformed("the image's record", error))?;
-    Ok(clade_store::write(path, &json)?)
 }

@@ -1,6 +1,7 @@
 //! OCI images: from a registry, a folder or an archive to a file system that a machine can mount.
 
 mod archive;
+mod cache;
 mod decompress;
 mod document;
 mod image;
@@ -13,4 +14,5 @@ mod source;
 
 pub use image::{OciImage, OciProcess, OciRequest};
 
-pub(crate) use image::{ensure, list};
+pub(crate) use cache::{list, remove};
+pub(crate) use image::ensure;

@@ -444,3 +444,17 @@ fn firmware_is_unpacked_once_for_each_version_of_its_package() {
     }
     assert_ne!(keep("1").unwrap(), keep("2").unwrap());
 }
+
+#[test]
+fn a_removed_image_is_gone_until_it_is_wanted_again() {
+    let world = World::new();
+    let remove = || image::remove(&world.setup(), "mini", &world.said);
+    let absent = |error: Error| assert!(matches!(error, Error::NotHere { .. }), "{error}");
+    absent(remove().unwrap_err());
+    let image = world.ensure().unwrap();
+    assert_eq!(remove().unwrap(), "mini:trixie");
+    assert!(!image.kernel.exists());
+    assert!(!image::list(&world.setup()).unwrap()[0].cached);
+    absent(remove().unwrap_err());
+    assert_eq!(world.ensure().unwrap().kernel, image.kernel);
+}

@@ -83,6 +83,16 @@ impl Made {
         }
     }
 
+    /// Another image of the same parts.
+    fn with_annotations() -> Self {
+        let mut made = Self::for_platform("riscv64");
+        let text = String::from_utf8(made.manifest).unwrap();
+        made.manifest = text
+            .replace("{\"config\"", "{\"annotations\":{},\"config\"")
+            .into_bytes();
+        made
+    }
+
     fn first_layer(&self) -> &(String, Vec<u8>) {
         &self.blobs[1]
     }
@@ -207,11 +217,7 @@ fn a_newer_image_of_a_name_comes_when_asked_for() {
     let registry = Registry::new();
     registry.put("a", &Made::for_platform("riscv64"));
     let old = registry.ensure("a").unwrap();
-    let mut newer = Made::for_platform("riscv64");
-    let text = String::from_utf8(newer.manifest).unwrap();
-    newer.manifest = text
-        .replace("{\"config\"", "{\"annotations\":{},\"config\"")
-        .into_bytes();
+    let newer = Made::with_annotations();
     assert_ne!(digest(&newer.manifest), format!("sha256:{}", old.digest));
     registry.put("a", &newer);
     assert_eq!(registry.ensure("a").unwrap(), old);
@@ -223,6 +229,40 @@ fn a_newer_image_of_a_name_comes_when_asked_for() {
     assert_eq!(digest(&newer.manifest), format!("sha256:{}", new.digest));
     assert_eq!(registry.ensure("a").unwrap(), new);
     assert!(old.root.exists(), "machines may be made from it");
+}
+
+#[test]
+fn what_is_removed_takes_with_it_what_no_other_name_needs() {
+    let registry = Registry::new();
+    registry.put("a", &Made::for_platform("riscv64"));
+    registry.put("b", &Made::with_annotations());
+    registry.put("c", &Made::for_platform("riscv64"));
+    let [a, b, c] = ["a", "b", "c"].map(|name| registry.ensure(name).unwrap());
+    assert_eq!(a.root, c.root);
+    let setup = registry.world.setup();
+    let remove =
+        |name: &str| oci::remove(&setup, &registry.request(name).name, &registry.world.said);
+    let blobs = || fs::read_dir(setup.cache.join("oci/blobs")).unwrap().count();
+    assert_eq!(remove("a").unwrap(), a.name);
+    assert!(c.root.exists(), "another name of it");
+    let machine = setup.cache.join("machine");
+    fs::hard_link(&c.root, &machine).unwrap();
+    remove("c").unwrap();
+    assert!(!c.root.exists() && machine.exists());
+    assert_eq!(
+        (b.root.exists(), blobs()),
+        (true, 3),
+        "all parts are in b, too"
+    );
+    let error = remove("a").unwrap_err().to_string();
+    assert!(
+        error.contains(&a.name) && error.contains("clade images"),
+        "{error}"
+    );
+    remove("b").unwrap();
+    assert_eq!(blobs(), 0);
+    assert!(oci::list(&setup).is_empty());
+    assert_eq!(registry.ensure("a").unwrap(), a);
 }
 
 #[test]

@@ -1,0 +1,35 @@
+//! `clade rmi`
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::progress::Shown;
+
+/// Remove images that were fetched; machines made from them stay as they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rmi {
+    /// The images, as `clade images` lists them.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl Rmi {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let mut failed = None;
+        for name in &self.images {
+            match clade_images::remove(name, &Shown::new()) {
+                Ok(name) => {
+                    writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
+                }
+                // The others go all the same; the first failure is told last, by the exit status.
+                Err(error) => {
+                    if let Some(before) = failed.replace(Failure::from(error)) {
+                        before.show();
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(ExitCode::SUCCESS), Err)
+    }
+}

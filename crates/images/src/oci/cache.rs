@@ -1,0 +1,182 @@
+//! What there is of OCI images: blobs and file systems by checksum, and what names stand for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clade_store::Sha256;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::image::{OciImage, OciProcess, RECIPE};
+use super::name::Name;
+use crate::archive::Setup;
+use crate::kept::{self, Stamp};
+use crate::{Error, ImageSummary, Progress};
+
+/// The record beside a file system; written last, it makes it valid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) recipe: u32,
+    pub(super) built: Timestamp,
+    pub(super) process: OciProcess,
+    /// The file's stamp.
+    pub(super) root: Stamp,
+    /// What it was made of: whoever removes it removes those, too.
+    pub(super) blobs: Vec<Sha256>,
+}
+
+/// What a name stood for when it was last asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Pulled {
+    name: String,
+    digest: Sha256,
+}
+
+/// The OCI images in the cache.
+pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
+    let cache = Cache::of(setup);
+    let mut images: Vec<_> = cache
+        .pulled()
+        .filter_map(|Pulled { name, digest }| {
+            let record = cache.record(digest)?;
+            let root = fs::metadata(cache.root(digest)).ok()?;
+            Some(ImageSummary {
+                name,
+                description: describe(&record.process),
+                cached: true,
+                size: root.blocks() * 512,
+                kernel_version: String::new(),
+                digest: Some(digest),
+                built: record.built.to_string(),
+            })
+        })
+        .collect();
+    images.sort_by(|a, b| a.name.cmp(&b.name));
+    images
+}
+
+/// Held, by several at a time, while an image is made and named, and by one alone while those
+/// without a name are removed.
+pub(super) const LOCK: &str = "OCI images";
+
+/// Takes the name off an image, and removes what no other name needs.
+pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+    let name = Name::parse(name)?.to_string();
+    let cache = Cache::of(setup);
+    let _lock = setup.lock(LOCK, progress)?;
+    if cache.digest_of(&name).is_none() {
+        return Err(Error::NotHere { name });
+    }
+    let record = cache.name_path(&name);
+    fs::remove_file(&record).map_err(|error| clade_store::Error::io("remove", &record, error))?;
+    cache.sweep()?;
+    Ok(name)
+}
+
+fn describe(process: &OciProcess) -> String {
+    let words = process.entrypoint.iter().chain(&process.command);
+    let words: Vec<_> = words.map(String::as_str).collect();
+    format!("OCI image: {}", words.join(" "))
+}
+
+/// Where the cache keeps OCI images.
+pub(super) struct Cache(PathBuf);
+
+impl Cache {
+    pub(super) fn of(setup: &Setup) -> Self {
+        Self(setup.cache.join("oci"))
+    }
+
+    pub(super) fn blob(&self, sum: Sha256) -> PathBuf {
+        self.0.join("blobs").join(sum.to_string())
+    }
+
+    pub(super) fn root(&self, digest: Sha256) -> PathBuf {
+        self.0
+            .join("images")
+            .join(digest.to_string())
+            .join("root.ext4")
+    }
+
+    pub(super) fn record_path(&self, digest: Sha256) -> PathBuf {
+        self.root(digest).with_file_name("image.json")
+    }
+
+    fn name_path(&self, name: &str) -> PathBuf {
+        let file = format!("{}.json", Sha256::of(name.as_bytes()).short());
+        self.0.join("names").join(file)
+    }
+
+    pub(super) fn digest_of(&self, name: &str) -> Option<Sha256> {
+        let pulled: Pulled = kept::read(&self.name_path(name))?;
+        (pulled.name == name).then_some(pulled.digest)
+    }
+
+    pub(super) fn remember(&self, name: &str, digest: Sha256) -> Result<(), Error> {
+        if self.digest_of(name) == Some(digest) {
+            return Ok(());
+        }
+        let name_path = self.name_path(name);
+        let name = name.to_owned();
+        kept::write(&name_path, &Pulled { name, digest })
+    }
+
+    fn pulled(&self) -> impl Iterator<Item = Pulled> {
+        let names = fs::read_dir(self.0.join("names")).into_iter().flatten();
+        names.filter_map(|entry| kept::read(&entry.ok()?.path()))
+    }
+
+    /// The record of an image that is there, made by this version of Clade and not changed since.
+    fn record(&self, digest: Sha256) -> Option<Record> {
+        let record: Record = kept::read(&self.record_path(digest))?;
+        (record.recipe == RECIPE && record.root.holds(&self.root(digest))).then_some(record)
+    }
+
+    pub(super) fn image(&self, name: &str, digest: Sha256) -> Option<OciImage> {
+        let record = self.record(digest)?;
+        Some(OciImage {
+            name: name.to_owned(),
+            digest,
+            root: self.root(digest),
+            process: record.process,
+        })
+    }
+
+    /// Removes images and blobs that no name stands for.
+    fn sweep(&self) -> Result<(), Error> {
+        let named: BTreeSet<String> = self
+            .pulled()
+            .map(|pulled| pulled.digest.to_string())
+            .collect();
+        let records = self
+            .pulled()
+            .filter_map(|pulled| self.record(pulled.digest));
+        let blobs = records.flat_map(|record| record.blobs);
+        let needed = blobs.map(|blob| blob.to_string()).collect();
+        sweep(&self.0.join("images"), &named)?;
+        sweep(&self.0.join("blobs"), &needed)
+    }
+}
+
+/// Removes what is in a folder besides what is called one of `kept`.
+fn sweep(folder: &Path, kept: &BTreeSet<String>) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| kept.contains(name))
+        {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        removed.map_err(|error| clade_store::Error::io("remove", &path, error))?;
+    }
+    Ok(())
+}
