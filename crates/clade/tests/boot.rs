@@ -8,55 +8,16 @@ mod common;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_images::{Error, Image, Request, Silent};
+use clade_images::Silent;
+use common::images::{alone, clade, mini, unless_offline};
 
 /// A boot takes seconds; on a host that builds other things too, more.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// One guest at a time: a host with two CPUs has enough to do with four harts.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The image `mini`, or `None` (said aloud) where there is neither cache nor network.
-fn mini(test: &str) -> Option<Image> {
-    let request = Request {
-        name: "mini".into(),
-        ..Default::default()
-    };
-    unless_offline(test, clade_images::ensure(&request, &Silent))
-}
-
-fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<T> {
-    match result {
-        Ok(value) => Some(value),
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-            // Past the test harness's capture: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-/// `clade` in this user's own home, so that the cache is used.
-fn clade(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
-    command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
 
 /// Runs `clade` with `input`, and returns its exit status, standard output and standard error.
 fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {

@@ -171,6 +171,13 @@ fn images_that_cannot_be_had() {
     let home = Home::new();
     assert_refused(&home, &["run", "maxi"], &["docker.io/library/maxi"]);
     assert_refused(&home, &["pull", "maxi"], &["docker.io/library/maxi"]);
+    for (absent, whole) in [
+        ("maxi", "docker.io/library/maxi:latest"),
+        ("mini", "mini:trixie"),
+        ("debian:sid", "debian:sid"),
+    ] {
+        assert_refused(&home, &["rmi", absent], &[whole, "clade images"]);
+    }
     assert_refused(
         &home,
         &["run", "mini", "--mirror", "ftp://127.0.0.1/"],

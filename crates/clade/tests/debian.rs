@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clade_images::{Error, Source, find_mirror, package_files};
+use common::images::{clade, skip};
 
 /// To build the image, or to boot from it, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -28,12 +29,6 @@ fn obstacle() -> Option<String> {
     }
 }
 
-fn clade(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
-    command.args(arguments);
-    command
-}
-
 /// A machine whose console is in our hands; it is removed with this value.
 struct Machine {
     name: String,
@@ -43,8 +38,7 @@ struct Machine {
 impl Machine {
     fn run(name: &str) -> Self {
         let process = clade(&["run", "--rm", "--name", name, "debian"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("clade");
         Self {
@@ -101,7 +95,7 @@ fn template() -> std::path::PathBuf {
 #[test]
 fn debian_is_built_once_boots_to_a_shell_and_keeps_its_template_clean() {
     if let Some(reason) = obstacle() {
-        eprintln!("SKIPPED: {reason}");
+        skip("debian", reason);
         return;
     }
     let built = clade(&["pull", "debian"]).output().expect("clade");
@@ -141,6 +135,9 @@ fn debian_is_built_once_boots_to_a_shell_and_keeps_its_template_clean() {
             "{}",
             String::from_utf8_lossy(&report.stdout)
         ),
-        Err(error) => eprintln!("SKIPPED: the check of the file system: no e2fsck: {error}"),
+        Err(error) => skip(
+            "the check of the file system",
+            format!("no e2fsck: {error}"),
+        ),
     }
 }

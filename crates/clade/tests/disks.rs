@@ -3,20 +3,19 @@
 //! Needs the image `mini`, and `mke2fs` and `e2fsck`: without them these tests cannot run; they
 //! say so, and pass.
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_images::{Error, Request, Silent};
+use common::images::{alone, mini, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-
-/// One guest at a time: hosts are small.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// A folder for disks and for the state of one machine.
 struct Home {
@@ -34,25 +33,10 @@ struct Guest {
 impl Home {
     /// A home, or why the test cannot run.
     fn new(test: &str) -> Option<Self> {
-        // Past the test harness's capture: a skipped test must be seen.
-        let skipped = |why: &dyn std::fmt::Display| {
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
-        };
-        let request = Request {
-            name: "mini".into(),
-            ..Request::default()
-        };
-        match clade_images::ensure(&request, &Silent) {
-            Ok(_) => {}
-            Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-                skipped(&error);
-                return None;
-            }
-            Err(error) => panic!("{error}"),
-        }
+        mini(test)?;
         for tool in ["mke2fs", "e2fsck"] {
             if let Err(error) = Command::new(tool).arg("-V").output() {
-                skipped(&format!("{tool}: {error}"));
+                skip(test, format!("{tool}: {error}"));
                 return None;
             }
         }
@@ -62,7 +46,7 @@ impl Home {
         }
         Some(Self {
             folder,
-            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
+            _alone: alone(),
         })
     }
 

@@ -7,32 +7,17 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_images::{Error, Request, Silent};
+use common::images::{alone, mini, skip};
 use common::{Finished, Home, finish, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// One guest at a time: hosts are small.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// A home in which image `mini` is cached; none, and why is said, where it cannot be had.
 fn home_with_mini() -> Option<Home> {
-    let request = Request {
-        name: "mini".into(),
-        ..Request::default()
-    };
-    match clade_images::ensure(&request, &Silent) {
-        Ok(_) => Some(Home::with_cache()),
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-            // Past the test harness's capture: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: no image: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    mini("commands in a guest").map(|_| Home::with_cache())
 }
 
 /// A machine of image `mini` that is up.
@@ -47,7 +32,7 @@ impl Machine {
     /// None, and why is said, where the image cannot be had.
     fn start() -> Option<Self> {
         let home = home_with_mini()?;
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone();
         let started = home.run(&["run", "-d", "--name", NAME, "mini"]);
         assert_eq!(started.code, Some(0), "{started:?}");
         let ready = home.run(&["wait", NAME, "--for", "ready", "--timeout", "50"]);
@@ -270,7 +255,7 @@ fn files_are_copied_with_owners_and_modes() {
         let data = fs::metadata(back.join("sub/data")).expect("data");
         assert_eq!((data.uid(), data.gid()), (12, 34));
     } else {
-        println!("SKIPPED: only root can keep owners");
+        skip("owners", "only root can keep them");
     }
     // Into a folder that is there, and a file under another name.
     assert_eq!(
@@ -318,7 +303,7 @@ fn a_machine_runs_for_one_command() {
     let Some(home) = home_with_mini() else {
         return;
     };
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let begin = Instant::now();
     let finished = home.run(&[
         "run",
@@ -382,7 +367,7 @@ fn ssh_itself_finds_the_way() {
     let output = match output {
         Ok(output) => output,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "SKIPPED: there is no ssh: {error}");
+            skip("ssh", format!("there is none: {error}"));
             return;
         }
     };

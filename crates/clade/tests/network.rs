@@ -3,49 +3,16 @@
 //! Needs the image `mini`: without it and without a network these tests cannot run; they say so,
 //! and pass.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ChildStdin, ChildStdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_images::{Error, Request, Silent};
 use clade_store::Sha256;
-
-/// One test at a time: hosts are small.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether there is the image `mini`; says so if there is not.
-fn can_run(test: &str) -> bool {
-    let request = Request {
-        name: "mini".into(),
-        ..Request::default()
-    };
-    match clade_images::ensure(&request, &Silent) {
-        Ok(_) => true,
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-            // Past the test harness's capture: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {error}");
-            false
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-fn clade(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
-    command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
+use common::images::{alone, clade, mini};
 
 /// A guest with a shell to talk to.
 struct Guest {
@@ -107,7 +74,7 @@ fn data(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_guest_reaches_this_host_and_names_and_nothing_that_is_not_there() {
-    if !can_run("a_guest_reaches_this_host") {
+    if mini("a_guest_reaches_this_host").is_none() {
         return;
     }
     let _alone = alone();
@@ -137,7 +104,7 @@ fn a_guest_reaches_this_host_and_names_and_nothing_that_is_not_there() {
 
 #[test]
 fn a_hundred_megabytes_arrive_whole_both_ways() {
-    if !can_run("a_hundred_megabytes_arrive_whole") {
+    if mini("a_hundred_megabytes_arrive_whole").is_none() {
         return;
     }
     let _alone = alone();
@@ -165,7 +132,7 @@ fn a_hundred_megabytes_arrive_whole_both_ways() {
 
 #[test]
 fn a_forwarded_port_leads_to_the_guests_server() {
-    if !can_run("a_forwarded_port_leads_to_the_guests_server") {
+    if mini("a_forwarded_port_leads_to_the_guests_server").is_none() {
         return;
     }
     let _alone = alone();
@@ -203,7 +170,7 @@ fn get(port: u16) -> String {
 
 #[test]
 fn hosts_that_are_denied_are_out_of_reach() {
-    if !can_run("hosts_that_are_denied_are_out_of_reach") {
+    if mini("hosts_that_are_denied_are_out_of_reach").is_none() {
         return;
     }
     let _alone = alone();
@@ -218,7 +185,7 @@ fn hosts_that_are_denied_are_out_of_reach() {
 
 #[test]
 fn machines_on_a_switch_see_each_other_by_name_and_no_others() {
-    if !can_run("machines_on_a_switch_see_each_other") {
+    if mini("machines_on_a_switch_see_each_other").is_none() {
         return;
     }
     let _alone = alone();
@@ -268,7 +235,7 @@ fn address(guest: &mut Guest) -> String {
 
 #[test]
 fn a_machine_can_do_without_a_network() {
-    if !can_run("a_machine_can_do_without_a_network") {
+    if mini("a_machine_can_do_without_a_network").is_none() {
         return;
     }
     let _alone = alone();

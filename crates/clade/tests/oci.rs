@@ -11,10 +11,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use clade_images::{Error, Request, Silent, Source};
+use clade_images::{Silent, Source};
 use clade_store::{Folders, Sha256};
 use serde_json::{Value, json};
 
+use common::images::{mini, skip, unless_offline};
 use common::{Finished, Home, wait_until};
 
 /// What the image's own process does.
@@ -27,29 +28,13 @@ struct Image {
     manifest: Vec<u8>,
 }
 
-fn skip(test: &str, reason: impl std::fmt::Display) {
-    // Past the test harness's capture: a skipped test must be seen.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
-}
-
 /// Debian's busybox for riscv64, with `mini` in the cache; none, said aloud, where there is neither
 /// cache nor network.
 fn busybox(test: &str) -> Option<Vec<u8>> {
-    let mini = Request {
-        name: "mini".to_owned(),
-        ..Request::default()
-    };
-    let packages = clade_images::ensure(&mini, &Silent).and_then(|_| {
-        clade_images::package_files(&["busybox-static"], &Source::default(), &Silent)
-    });
-    match packages {
-        Ok(packages) => Some(packages[0].read("usr/bin/busybox").expect("busybox")),
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-            skip(test, error);
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    mini(test)?;
+    let packages = clade_images::package_files(&["busybox-static"], &Source::default(), &Silent);
+    let packages = unless_offline(test, packages)?;
+    Some(packages[0].read("usr/bin/busybox").expect("busybox"))
 }
 
 fn digest(bytes: &[u8]) -> String {

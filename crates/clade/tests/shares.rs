@@ -3,22 +3,21 @@
 //! Needs the image `mini`: without it and without a network these tests cannot run; they say so,
 //! and pass.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use clade_images::{Error, Request, Silent};
+use common::images::{alone, clade, mini};
 use tempfile::TempDir;
-
-/// One guest at a time: hosts are small.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// A running guest with folder `share` of a temporary folder as `/data`, and a shell to talk to.
 struct Guest {
@@ -32,28 +31,14 @@ struct Guest {
 impl Guest {
     /// Starts the guest, or says why it cannot.
     fn start(test: &str, options: &str) -> Option<Self> {
-        let request = Request {
-            name: "mini".into(),
-            ..Request::default()
-        };
-        match clade_images::ensure(&request, &Silent) {
-            Ok(_) => {}
-            Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-                // Past the test harness's capture: a skipped test must be seen.
-                let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {error}");
-                return None;
-            }
-            Err(error) => panic!("{error}"),
-        }
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        mini(test)?;
+        let alone = alone();
         let home = tempfile::tempdir().expect("folder");
         let share = home.path().join("share");
         fs::create_dir(&share).expect("folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_clade"))
-            .args(["run", "mini", "-v"])
+        let mut child = clade(&["run", "mini", "-v"])
             .arg(format!("{}:/data{options}", share.display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("clade");
         Some(Self {
@@ -335,10 +320,7 @@ fn what_cannot_be_shared_is_told() {
         ("/proc/version:/data", "only folders can be shared"),
         ("/tmp:data", "no absolute path"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_clade"))
-            .args(["run", "-v", volume])
-            .output()
-            .expect("clade");
+        let output = clade(&["run", "-v", volume]).output().expect("clade");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(reason) && said.contains(volume), "{said}");
         assert!(!output.status.success());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) mod guest;
+pub(crate) mod images;
 
 /// Longer than anything takes here, on a busy host too.
 pub(crate) const LONG: Duration = Duration::from_secs(60);

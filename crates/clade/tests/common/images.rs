@@ -1,0 +1,52 @@
+//! Images from this user's cache or a mirror, for tests that cannot run without.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clade_images::{Error, Image, Request, Silent};
+
+/// Says that a test cannot run, and why; past the test harness's capture, for a skipped test must
+/// be seen.
+pub(crate) fn skip(test: &str, reason: impl Display) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+}
+
+/// What was fetched, or `None`, said aloud, where there is neither cache nor network.
+pub(crate) fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
+            skip(test, error);
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The image `mini`.
+pub(crate) fn mini(test: &str) -> Option<Image> {
+    let request = Request {
+        name: "mini".to_owned(),
+        ..Request::default()
+    };
+    unless_offline(test, clade_images::ensure(&request, &Silent))
+}
+
+/// `clade` in this user's own home, so that the cache is used.
+pub(crate) fn clade(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Held by a test whose guest is to be the only one: hosts are small.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
