@@ -1,11 +1,41 @@
-//! The `--disk` option.
+//! The options about disks.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clade_vmm::spec::{DiskFormat, DiskSpec};
+use clade_vmm::spec::{DiskFormat, DiskSpec, OnFullDisk};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::failure::Failure;
+
+/// A machine's disks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DiskOptions {
+    /// Give the machine this disk, raw or qcow2: a file or block device. Can be repeated.
+    #[arg(long, value_name = "FILE[,ro][,format=F][,serial=S]")]
+    disk: Vec<DiskOption>,
+    /// What a write does when this host has no space left for the machine's disks.
+    #[arg(long, value_name = "WHAT", default_value = "error", value_parser = on_full_disk_parser())]
+    pub(crate) on_full_disk: OnFullDisk,
+}
+
+impl DiskOptions {
+    /// What the machine is to be told of the disks that were named.
+    pub(crate) fn specs(self) -> Result<Vec<DiskSpec>, Failure> {
+        self.disk.into_iter().map(DiskOption::into_spec).collect()
+    }
+}
+
+fn on_full_disk_parser() -> impl TypedValueParser<Value = OnFullDisk> {
+    let values = [
+        PossibleValue::new("error").help("The guest sees an I/O error"),
+        PossibleValue::new("wait").help("It waits until there is space"),
+    ];
+    PossibleValuesParser::new(values).map(|name| match name.as_str() {
+        "wait" => OnFullDisk::Wait,
+        _ => OnFullDisk::Error,
+    })
+}
 
 /// `FILE[,ro][,format=raw|qcow2][,serial=TEXT]`. Only what stands at the end and is an option is
 /// taken for one, so that a file's name may have commas.

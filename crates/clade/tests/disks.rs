@@ -79,7 +79,12 @@ impl Home {
     }
 
     fn start(&self, disks: &[&str]) -> Guest {
+        self.start_with(&[], disks)
+    }
+
+    fn start_with(&self, options: &[&str], disks: &[&str]) -> Guest {
         let mut command = self.clade(&["run", "mini"]);
+        command.args(options);
         for disk in disks {
             command.args(["--disk", disk]);
         }
@@ -93,6 +98,12 @@ impl Home {
             output: BufReader::new(child.stdout.take().expect("piped")),
             child,
         }
+    }
+
+    fn machine_log(&self, name: &str) -> PathBuf {
+        self.path("data/clade/machines")
+            .join(name)
+            .join("machine.log")
     }
 
     /// The process of the one machine.
@@ -287,4 +298,109 @@ fn a_disk_that_is_none_is_refused() {
             "{disk:?}: {said}"
         );
     }
+}
+
+/// A file system of 16 MiB that ends with this value; none, said aloud, where this user may mount
+/// none.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(test: &str, folder: PathBuf) -> Option<Self> {
+        fs::create_dir(&folder).expect("folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16m", "none"])
+            .arg(&folder)
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            refused => {
+                skip(test, format!("no small file system: {refused:?}"));
+                None
+            }
+        }
+    }
+
+    /// Makes a disk that looks larger than the file system is, and something that can be removed.
+    fn furnish(&self) -> (PathBuf, PathBuf) {
+        let (disk, ballast) = (self.0.join("disk"), self.0.join("ballast"));
+        let file = File::create(&disk).expect("file");
+        file.set_len(32 << 20).expect("sparse");
+        fs::write(&ballast, vec![0; 8 << 20]).expect("file");
+        (disk, ballast)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn wait_for_text(file: &Path, text: &str) {
+    let started = Instant::now();
+    while !fs::read_to_string(file).is_ok_and(|content| content.contains(text)) {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{text:?} never came: {:?}",
+            fs::read_to_string(file)
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// More than there is room for beside the ballast.
+const FILL: &str = "dd if=/dev/urandom of=/dev/vda bs=1M count=12 conv=fsync 2>&1; echo status $?";
+
+#[test]
+fn on_a_full_host_a_guest_sees_errors_or_waits_as_it_was_told() {
+    const TEST: &str = "on_a_full_host_a_guest_sees_errors_or_waits_as_it_was_told";
+    let Some(home) = Home::new(TEST) else {
+        return;
+    };
+    let Some(small) = Small::mount(TEST, home.path("small")) else {
+        return;
+    };
+    let (disk, ballast) = small.furnish();
+    let mut guest = home.start(&[text(&disk)]);
+    let said = guest.run(FILL);
+    assert!(
+        said.contains("status 1") && said.contains("I/O error"),
+        "{said}"
+    );
+    guest.end();
+
+    let (disk, _) = small.furnish();
+    let options = ["--on-full-disk", "wait", "--name", "patient"];
+    let mut guest = home.start_with(&options, &[text(&disk)]);
+    let room = thread::spawn({
+        let log = home.machine_log("patient");
+        move || {
+            wait_for_text(&log, "waits until there is space");
+            fs::remove_file(ballast).expect("removed");
+        }
+    });
+    let said = guest.run(FILL);
+    assert!(said.contains("status 0"), "{said}");
+    room.join().expect("room");
+    wait_for_text(&home.machine_log("patient"), "there is space again");
+    guest.end();
+    let written = fs::read(&disk).expect("disk");
+    assert!(
+        written[..12 << 20]
+            .chunks(4096)
+            .all(|page| page != [0; 4096])
+    );
+
+    // Who waits can still be ended.
+    let (disk, _) = small.furnish();
+    let options = ["--on-full-disk", "wait", "--name", "stuck"];
+    let mut guest = home.start_with(&options, &[text(&disk)]);
+    writeln!(guest.input, "{FILL}").expect("it listens");
+    wait_for_text(&home.machine_log("stuck"), "waits until there is space");
+    let started = Instant::now();
+    let stopped = home.clade(&["stop", "--timeout", "2", "stuck"]).output();
+    assert!(stopped.expect("clade").status.success());
+    assert!(started.elapsed() < Duration::from_secs(30));
+    drop(guest.input);
+    guest.child.wait().expect("clade");
 }

@@ -1,8 +1,16 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clade_devices::virtio::block::{BlockBackend, BlockInfo, BlockOperation};
+
+use crate::patient::Patient;
+
+/// How often what waits for space is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// An open disk. Its clones are the same disk: one is kept by the machine, and one given to each
 /// device that stands for it, one after the other.
@@ -10,6 +18,7 @@ use clade_devices::virtio::block::{BlockBackend, BlockInfo, BlockOperation};
 pub struct Disk {
     backend: Arc<Mutex<Box<dyn BlockBackend>>>,
     ready: Option<Arc<OwnedFd>>,
+    waits: Option<Arc<AtomicBool>>,
 }
 
 impl Disk {
@@ -19,7 +28,30 @@ impl Disk {
         Self {
             backend: Arc::new(Mutex::new(Box::new(backend))),
             ready: ready.map(Arc::new),
+            waits: None,
         }
+    }
+
+    /// This disk, whose operations wait where the host has no space left, in place of failing. It
+    /// says so on standard error, where it is called `path`. What waits when the disk is drained
+    /// fails.
+    #[must_use]
+    pub fn waiting_for_space(self, path: &Path) -> Self {
+        let ready = self.ready.clone();
+        let patient = Patient::new(self, path.to_owned(), PAUSE);
+        Self {
+            ready,
+            waits: Some(patient.is_waiting()),
+            backend: Arc::new(Mutex::new(Box::new(patient))),
+        }
+    }
+
+    /// After how long its device is to be worked for again, though nothing calls for it: what waits
+    /// for space is then tried.
+    #[must_use]
+    pub fn next_try(&self) -> Option<Duration> {
+        let waits = self.waits.as_ref()?.load(Ordering::Acquire);
+        waits.then_some(PAUSE)
     }
 
     /// What can be read when something is complete; none if it always is when it was begun.

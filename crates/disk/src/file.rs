@@ -10,6 +10,7 @@ use clade_devices::virtio::block::BlockInfo;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::immediate::Blocking;
+use crate::patient::failed_sync;
 use crate::vectored;
 
 /// What the host's file systems free at a time, at the least.
@@ -65,7 +66,7 @@ impl Blocking for RawDisk {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().map_err(failed_sync)
     }
 
     fn discard(&mut self, offset: u64, length: u64) -> io::Result<()> {

@@ -11,6 +11,7 @@ mod format;
 mod immediate;
 mod lock;
 mod open;
+mod patient;
 mod qcow2;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::file::RawDisk;
 use crate::immediate::Blocking;
+use crate::patient::failed_sync;
 use crate::vectored::Pieces;
 
 /// As many as the device has under way at most.
@@ -151,7 +152,11 @@ impl UnderWay {
                 (self.done >= length).then_some(Ok(()))
             }
             Err(_) if [-libc::EINTR, -libc::EAGAIN].contains(&result) => None,
-            Err(_) => Some(Err(io::Error::from_raw_os_error(-result))),
+            Err(_) => {
+                let error = io::Error::from_raw_os_error(-result);
+                let sync = matches!(self.operation, BlockOperation::Flush);
+                Some(Err(if sync { failed_sync(error) } else { error }))
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use clade_disk::{Disk, DiskError};
 use crate::board::{FlashError, FlashFiles};
 use crate::network::{NetworkError, NetworkLink};
 use crate::shares::{ShareError, SharedFolder};
-use crate::spec::{DISKS_MAX, DiskSpec, MachineSpec};
+use crate::spec::{DISKS_MAX, DiskSpec, MachineSpec, OnFullDisk};
 use crate::vsock::{OnReady, VsockBackend};
 
 /// Why the host's side of a device cannot be had.
@@ -66,7 +66,7 @@ impl Backends {
         if disks.len() > DISKS_MAX {
             return Err(BackendError::TooManyDisks(disks.len()));
         }
-        let open = |disk: &DiskSpec| clade_disk::open(&disk.path, disk.format, disk.read_only);
+        let open = |disk: &DiskSpec| open_disk(disk, spec.config.on_full_disk);
         Ok(Self {
             flash: spec
                 .config
@@ -89,6 +89,14 @@ impl Backends {
             vsock.on_ready(on_ready);
         }
     }
+}
+
+fn open_disk(spec: &DiskSpec, on_full: OnFullDisk) -> Result<Disk, DiskError> {
+    let disk = clade_disk::open(&spec.path, spec.format, spec.read_only)?;
+    Ok(match on_full {
+        OnFullDisk::Error => disk,
+        OnFullDisk::Wait => disk.waiting_for_space(&spec.path),
+    })
 }
 
 fn open_vsock(

@@ -15,7 +15,7 @@ use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::disk_option::DiskOption;
+use crate::disk_option::DiskOptions;
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::first_boot::OwnMachine;
@@ -85,9 +85,8 @@ pub(crate) struct Run {
     /// `virtiofs`: the first folder is `share0`, the next `share1`, and so on.
     #[arg(long, short, value_name = "SRC:DST[:ro]", value_parser = volume::parse)]
     volume: Vec<Volume>,
-    /// Give the machine this disk, raw or qcow2: a file or block device. Can be repeated.
-    #[arg(long, value_name = "FILE[,ro][,format=F][,serial=S]")]
-    disk: Vec<DiskOption>,
+    #[command(flatten)]
+    disks: DiskOptions,
     /// What executes the guest's instructions; `auto` is the fastest that this host can do.
     #[arg(long, default_value = Tier::Auto.name(), value_parser = tier_parser())]
     tier: Tier,
@@ -245,14 +244,14 @@ impl Run {
         let has_disk = self.kernel.is_none() && clade_images::is_debian(image);
         let keeps = self.detach || self.name.is_some() || has_disk || oci.is_some();
         let temporary = self.rm || !keeps;
-        let disks = self.disk.into_iter().map(DiskOption::into_spec);
         let mut base = MachineConfig {
             tier: self.tier,
             cpus: self.cpus,
             memory: self.memory,
             initrd: self.initrd,
             shares: volume::shares(&self.volume),
-            disks: disks.collect::<Result<_, _>>()?,
+            on_full_disk: self.disks.on_full_disk,
+            disks: self.disks.specs()?,
             network: self.network.spec()?,
             vsock: true,
             ..MachineConfig::default()

@@ -18,6 +18,7 @@ pub use overlay::create_overlay;
 
 use crate::DiskError;
 use crate::immediate::Blocking;
+use crate::patient::failed_sync;
 
 /// What is freed at a time: a cluster, of the usual size.
 const DISCARD_GRANULARITY: u32 = 65536;
@@ -72,9 +73,9 @@ impl Blocking for Qcow2Disk {
 
     fn flush(&mut self) -> io::Result<()> {
         // What the metadata will point to first.
-        self.layers.sync()?;
+        self.layers.sync().map_err(failed_sync)?;
         self.layers.flush()?;
-        self.layers.sync()
+        self.layers.sync().map_err(failed_sync)
     }
 
     fn discard(&mut self, offset: u64, length: u64) -> io::Result<()> {

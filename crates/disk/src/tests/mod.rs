@@ -2,6 +2,7 @@
 
 mod contents;
 mod damage;
+mod full;
 mod overlay;
 mod sharing;
 

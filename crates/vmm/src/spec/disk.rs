@@ -21,3 +21,14 @@ pub struct DiskSpec {
     #[serde(default)]
     pub serial: String,
 }
+
+/// What becomes of a write for which the host's own disk has no space left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFullDisk {
+    /// The guest sees an I/O error.
+    #[default]
+    Error,
+    /// It waits, and so does who needs it in the guest, until there is space.
+    Wait,
+}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use clade_disk::Format as DiskFormat;
-pub use disk::{DISKS_MAX, DiskSpec};
+pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
 pub use network::{NetworkSpec, OutsideSpec, SwitchName};
 pub use share::{SHARES_MAX, ShareSpec};
@@ -107,6 +107,8 @@ pub struct MachineConfig {
     pub cmdline: String,
     /// Block devices, in the guest's order.
     pub disks: Vec<DiskSpec>,
+    /// What a block device does where the host has no space left.
+    pub on_full_disk: OnFullDisk,
     /// What the network card is connected to.
     pub network: NetworkSpec,
     /// Folders of the host.
@@ -131,6 +133,7 @@ impl Default for MachineConfig {
             initrd: None,
             cmdline: String::new(),
             disks: Vec::new(),
+            on_full_disk: OnFullDisk::default(),
             network: NetworkSpec::default(),
             shares: Vec::new(),
             vsock: false,

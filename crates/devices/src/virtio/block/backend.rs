@@ -17,6 +17,7 @@ pub struct BlockInfo {
 
 /// One thing for a disk to do. Offsets and lengths are in bytes, multiples of 512, and within the
 /// disk's capacity; nothing writes to a disk that is read-only.
+#[derive(Clone)]
 pub enum BlockOperation {
     /// Fill the buffer, and mark it dirty, with what is at the offset.
     Read {

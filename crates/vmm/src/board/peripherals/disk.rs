@@ -44,6 +44,9 @@ impl IoWorker for DiskWorker {
     }
 
     fn work(&mut self) -> Option<Duration> {
-        self.device.process().then_some(Duration::ZERO)
+        if self.device.process() {
+            return Some(Duration::ZERO);
+        }
+        self.disk.next_try()
     }
 }
