@@ -125,6 +125,7 @@ fn time(code: &[Inst], tier: Tier) -> Result<f64, String> {
             device_tree: 0,
             information: 0,
         },
+        imsic: false,
         tuning: Tuning {
             tier,
             ..Tuning::default()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clade_engine::{Exit, IoBus};
 use clade_riscv::csr::{self, Csrs, status};
 use clade_riscv::hart::{Hart, Mode};
+use clade_riscv::imsic::InterruptFile;
 use clade_riscv::trap::{self, Trap, interrupt};
 
 use crate::hsm::{Entry, HsmState};
@@ -82,7 +83,11 @@ impl csr::Environment for Environment<'_> {
     }
 
     fn pending(&mut self, csrs: &Csrs) -> u64 {
-        self.port.lines() | expired_timers(self.shared, self.port, csrs)
+        self.port.interrupts() | expired_timers(self.shared, self.port, csrs)
+    }
+
+    fn interrupt_file(&self, level: Mode) -> Option<&InterruptFile> {
+        self.port.imsic().map(|files| files.at(level))
     }
 }
 
@@ -208,7 +213,7 @@ impl Core {
 
     /// `mip` as it stands, timers as of the last look at the clock.
     fn pending(&self) -> u64 {
-        self.hart.csrs.mip | self.port.lines() | self.timers
+        self.hart.csrs.mip | self.port.interrupts() | self.timers
     }
 
     /// Takes the interrupt that is due, if any.

@@ -7,8 +7,9 @@ use clade_engine::{
     Arch, Clock, DirtyPages, Engine, EngineError, Exit, GuestRam, IoBus, IrqLine, Vcpu, VcpuHandle,
     VcpuState, harvest_dirty,
 };
-use clade_riscv::csr::{envcfg, stateen};
+use clade_riscv::csr::{Aia, envcfg, stateen};
 use clade_riscv::hart::{Hart, Mode};
+use clade_riscv::imsic::InterruptFileState;
 use clade_riscv::trap::{DELEGABLE_EXCEPTIONS, interrupt};
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,9 @@ use crate::clint::Clint;
 use crate::core::{Core, Shared};
 use crate::executor::Executor;
 use crate::hsm::HsmState;
+use crate::imsic::Imsic;
 use crate::memory::GuestMemory;
-use crate::port::{HartLine, Port, request};
+use crate::port::{HartLine, InterruptFiles, Port, request};
 use crate::sbi::pmu::Pmu;
 use crate::sbi::{DebugConsole, Sbi};
 use crate::stats::Stats;
@@ -60,6 +62,8 @@ pub struct EmulatorConfig {
     pub clock: Arc<dyn Clock>,
     /// How the harts begin.
     pub boot: Boot,
+    /// Whether each hart has an IMSIC, which then takes the place of its external interrupt inputs.
+    pub imsic: bool,
     /// How they are executed.
     pub tuning: Tuning,
 }
@@ -71,6 +75,16 @@ pub enum HartInterrupt {
     SupervisorExternal,
     /// `mip.MEIP`.
     MachineExternal,
+}
+
+impl HartInterrupt {
+    /// The privilege level that it is for.
+    fn level(self) -> Mode {
+        match self {
+            Self::SupervisorExternal => Mode::Supervisor,
+            Self::MachineExternal => Mode::Machine,
+        }
+    }
 }
 
 /// Runs the harts of one machine.
@@ -91,16 +105,20 @@ impl Emulator {
             bus,
             clock,
             boot,
+            imsic,
             tuning,
         } = config;
         let initial: Vec<Hart> = (0..u64::from(harts))
-            .map(|id| initial_hart(id, &boot))
+            .map(|id| initial_hart(id, &boot, imsic))
             .collect();
         let hsm = |id| match boot {
             Boot::Supervisor { .. } if id != 0 => HsmState::Stopped,
             _ => HsmState::Started,
         };
-        let ports: Vec<_> = (0..harts).map(|id| Arc::new(Port::new(hsm(id)))).collect();
+        let files = || imsic.then(InterruptFiles::default);
+        let ports: Vec<_> = (0..harts)
+            .map(|id| Arc::new(Port::new(hsm(id), files())))
+            .collect();
         let sbi = match boot {
             Boot::Supervisor { console, .. } => Some(Sbi { console }),
             Boot::Machine { .. } => None,
@@ -156,6 +174,14 @@ impl Emulator {
         Some(Arc::new(HartLine { port, bit }))
     }
 
+    /// The harts' interrupt files behind one of their inputs, for the board to map and for devices to write
+    /// to; `None` without them.
+    pub fn imsic(&self, input: HartInterrupt) -> Option<Arc<Imsic>> {
+        let ports = &self.shared.ports;
+        ports.first()?.imsic()?;
+        Some(Arc::new(Imsic::new(ports.clone(), input.level())))
+    }
+
     /// The machine's core-local interruptor, for the board to map.
     pub fn clint(&self) -> Arc<Clint> {
         Arc::new(Clint::new(&self.shared))
@@ -190,7 +216,8 @@ impl Emulator {
 }
 
 /// A hart as its machine starts.
-fn initial_hart(id: u64, boot: &Boot) -> Hart {
+fn initial_hart(id: u64, boot: &Boot, imsic: bool) -> Hart {
+    let aia = imsic.then(Aia::default);
     match *boot {
         Boot::Machine {
             entry,
@@ -198,6 +225,7 @@ fn initial_hart(id: u64, boot: &Boot) -> Hart {
             information,
         } => {
             let mut hart = Hart::new(id, entry);
+            hart.csrs.aia = aia;
             hart.x[10] = id;
             hart.x[11] = device_tree;
             hart.x[12] = information;
@@ -207,6 +235,7 @@ fn initial_hart(id: u64, boot: &Boot) -> Hart {
             entry, device_tree, ..
         } => {
             let mut hart = Hart::new(id, entry);
+            hart.csrs.aia = aia;
             hart.mode = Mode::Supervisor;
             hart.x[10] = id;
             hart.x[11] = device_tree;
@@ -225,6 +254,9 @@ fn prepare_for_supervisor(hart: &mut Hart) {
     csrs.menvcfg =
         envcfg::CBIE | envcfg::CBCFE | envcfg::CBZE | envcfg::ADUE | envcfg::PBMTE | envcfg::STCE;
     csrs.mstateen[0] = stateen::SE0 | stateen::ENVCFG;
+    if csrs.aia.is_some() {
+        csrs.mstateen[0] |= stateen::IMSIC | stateen::AIA | stateen::INDIRECT;
+    }
     csrs.pmp.open_all();
 }
 
@@ -262,12 +294,20 @@ struct HartVcpu {
     executor: Executor,
 }
 
+/// A hart's interrupt files.
+#[derive(Serialize, Deserialize)]
+struct SavedImsic {
+    machine: InterruptFileState,
+    supervisor: InterruptFileState,
+}
+
 /// Everything of a hart that its guest can observe, and the layout of `VcpuState::registers`.
 #[derive(Serialize, Deserialize)]
 struct SavedHart {
     hart: Hart,
     hsm: HsmState,
     lines: u64,
+    imsic: Option<SavedImsic>,
     mtimecmp: u64,
     /// The machine's, the same in all its harts.
     time_offset: u64,
@@ -276,7 +316,7 @@ struct SavedHart {
 
 impl SavedHart {
     /// Refuses what no hart with this id can be in: the state may come from anywhere.
-    fn check(&self, id: u64) -> Result<(), EngineError> {
+    fn check(&self, id: u64, has_imsic: bool) -> Result<(), EngineError> {
         const WIRES: u64 = interrupt::MSI | interrupt::MEI | interrupt::SEI;
         let impossible =
             |what| EngineError::State(format!("its {what} holds a value that no hart can have"));
@@ -290,6 +330,21 @@ impl SavedHart {
         if !self.hsm.is_legal() {
             return Err(impossible("entry address"));
         }
+        if has_imsic != self.imsic.is_some() || has_imsic != self.hart.csrs.aia.is_some() {
+            let (its, ours) = if has_imsic {
+                ("no", "an")
+            } else {
+                ("an", "no")
+            };
+            return Err(EngineError::State(format!(
+                "it is that of a hart with {its} IMSIC, and this one has {ours}"
+            )));
+        }
+        let files = self.imsic.iter();
+        let mut files = files.flat_map(|imsic| [&imsic.machine, &imsic.supervisor]);
+        if !files.all(InterruptFileState::is_legal) {
+            return Err(impossible("interrupt file"));
+        }
         if self.lines & !WIRES != 0 {
             return Err(impossible("set of interrupt wires"));
         }
@@ -297,7 +352,7 @@ impl SavedHart {
     }
 }
 
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 impl Vcpu for HartVcpu {
     fn run(&mut self) -> Result<Exit, EngineError> {
@@ -323,6 +378,10 @@ impl Vcpu for HartVcpu {
             hart,
             hsm: port.with_hsm(|state| *state),
             lines: port.lines(),
+            imsic: port.imsic().map(|files| SavedImsic {
+                machine: files.at(Mode::Machine).save(),
+                supervisor: files.at(Mode::Supervisor).save(),
+            }),
             mtimecmp: port.mtimecmp(),
             time_offset: self.executor.core.shared.time.offset(),
             pmu: self.executor.core.firmware_events.clone(),
@@ -347,8 +406,12 @@ impl Vcpu for HartVcpu {
         }
         let saved: SavedHart = serde_json::from_slice(&state.registers)
             .map_err(|e| EngineError::State(e.to_string()))?;
-        saved.check(self.executor.core.hart.csrs.mhartid)?;
         let port = &self.executor.core.port;
+        saved.check(self.executor.core.hart.csrs.mhartid, port.imsic().is_some())?;
+        if let (Some(files), Some(saved)) = (port.imsic(), &saved.imsic) {
+            files.at(Mode::Machine).restore(&saved.machine);
+            files.at(Mode::Supervisor).restore(&saved.supervisor);
+        }
         port.withdraw(request::SOFTWARE_INTERRUPT);
         port.with_hsm(|hsm| *hsm = saved.hsm);
         self.executor.core.shared.time.set_offset(saved.time_offset);

@@ -17,6 +17,7 @@ mod core;
 mod engine;
 mod executor;
 mod hsm;
+mod imsic;
 mod interpreter;
 mod memory;
 mod native;
@@ -36,6 +37,7 @@ mod tuning;
 
 pub use clint::Clint;
 pub use engine::{Boot, Emulator, EmulatorConfig, HartInterrupt};
+pub use imsic::Imsic;
 pub use interpreter::CACHE_BLOCK;
 pub use sbi::DebugConsole;
 pub use stats::Stats;
@@ -44,7 +46,7 @@ pub use time::TIMEBASE_HZ;
 pub use translation::{Part, Translation};
 pub use tuning::{Tier, Tuning, translator_support};
 
-/// The extensions of the harts, as the device tree's `riscv,isa-extensions` lists them.
+/// The extensions of all harts, as the device tree's `riscv,isa-extensions` lists them.
 pub const ISA_EXTENSIONS: &[&str] = &[
     "i",
     "m",
@@ -93,3 +95,6 @@ pub const ISA_EXTENSIONS: &[&str] = &[
     "svnapot",
     "svpbmt",
 ];
+
+/// The extensions that harts with an [`Imsic`] have besides.
+pub const AIA_EXTENSIONS: &[&str] = &["smaia", "ssaia"];

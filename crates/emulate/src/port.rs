@@ -9,6 +9,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use clade_engine::{IrqLine, VcpuHandle};
+use clade_riscv::hart::Mode;
+use clade_riscv::imsic::InterruptFile;
+use clade_riscv::trap::interrupt;
 
 use crate::hsm::HsmState;
 use crate::stats::Stats;
@@ -29,12 +32,30 @@ pub(crate) mod request {
     pub(crate) const FORGET_CODE: u32 = 1 << 5;
 }
 
+/// A hart's IMSIC.
+#[derive(Default)]
+pub(crate) struct InterruptFiles {
+    machine: InterruptFile,
+    supervisor: InterruptFile,
+}
+
+impl InterruptFiles {
+    /// The interrupt file of a level; U-mode has none, so that S-mode's is as good.
+    pub(crate) fn at(&self, level: Mode) -> &InterruptFile {
+        match level {
+            Mode::Machine => &self.machine,
+            Mode::Supervisor | Mode::User => &self.supervisor,
+        }
+    }
+}
+
 /// One hart, seen from outside.
 pub(crate) struct Port {
     attention: AtomicBool,
     requests: AtomicU32,
     /// Levels of the wires into `mip`.
     lines: AtomicU64,
+    imsic: Option<InterruptFiles>,
     /// The CLINT's comparator, in ticks.
     mtimecmp: AtomicU64,
     /// The hart executes guest instructions, or is about to without looking at `requests` first.
@@ -47,11 +68,12 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn new(hsm: HsmState) -> Self {
+    pub(crate) fn new(hsm: HsmState, imsic: Option<InterruptFiles>) -> Self {
         Self {
             attention: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             lines: AtomicU64::new(0),
+            imsic,
             mtimecmp: AtomicU64::new(u64::MAX),
             executing: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
@@ -129,6 +151,38 @@ impl Port {
 
     pub(crate) fn lines(&self) -> u64 {
         self.lines.load(SeqCst)
+    }
+
+    /// The bits of `mip` that come from outside: wires, and the IMSIC's signals.
+    pub(crate) fn interrupts(&self) -> u64 {
+        let mut bits = self.lines();
+        if let Some(files) = &self.imsic {
+            bits |= if files.machine.signals() {
+                interrupt::MEI
+            } else {
+                0
+            };
+            bits |= if files.supervisor.signals() {
+                interrupt::SEI
+            } else {
+                0
+            };
+        }
+        bits
+    }
+
+    /// The interrupt files, if the hart has an IMSIC.
+    pub(crate) fn imsic(&self) -> Option<&InterruptFiles> {
+        self.imsic.as_ref()
+    }
+
+    /// Makes an interrupt pending at a level.
+    pub(crate) fn signal(&self, level: Mode, identity: u32) {
+        if let Some(files) = &self.imsic
+            && files.at(level).set_pending(identity)
+        {
+            self.notify();
+        }
     }
 
     pub(crate) fn set_line(&self, bit: u64, asserted: bool) {

@@ -2,6 +2,8 @@
 //! crate it is compiled for.
 #![allow(clippy::duplicate_mod)] // Each has its own `common`, as it is a crate of its own elsewhere.
 
+#[path = "aia.rs"]
+mod aia;
 #[path = "harts.rs"]
 mod harts;
 #[path = "priv_code.rs"]

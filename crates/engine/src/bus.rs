@@ -40,6 +40,13 @@ pub trait IoDevice: Send + Sync {
     fn write(&self, offset: u64, data: &[u8]);
 }
 
+/// Where devices write their message-signalled interrupts.
+pub trait MsiSink: Send + Sync {
+    /// A device writes the 32 bits `data` at guest physical address `address`. Only an interrupt
+    /// controller listens: what is written elsewhere, to memory above all, is lost.
+    fn signal(&self, address: u64, data: u32);
+}
+
 /// One level-triggered interrupt wire, from a device to an interrupt controller or from there to
 /// a vCPU. Setting the level it already has is allowed and does nothing.
 pub trait IrqLine: Send + Sync {

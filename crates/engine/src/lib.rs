@@ -16,7 +16,7 @@ mod clock;
 mod dirty;
 mod vcpu;
 
-pub use bus::{IoBus, IoDevice, IrqLine, Unmapped};
+pub use bus::{IoBus, IoDevice, IrqLine, MsiSink, Unmapped};
 pub use clock::{Clock, Entropy};
 pub use dirty::{DirtyPages, PageRun, harvest_dirty};
 pub use vcpu::{Arch, Engine, EngineError, Exit, SystemEvent, Vcpu, VcpuHandle, VcpuState};

@@ -10,6 +10,7 @@
 pub mod csr;
 pub mod fp;
 pub mod hart;
+pub mod imsic;
 pub mod isa;
 pub mod mmu;
 pub mod pmp;

@@ -99,6 +99,11 @@ pub fn next_interrupt(mode: Mode, csrs: &Csrs, pending: u64) -> Option<u64> {
     } else {
         0
     };
+    highest(candidates)
+}
+
+/// Of interrupts that would trap to the same mode, the one that is taken first.
+pub(crate) fn highest(candidates: u64) -> Option<u64> {
     interrupt::PRIORITY
         .into_iter()
         .find(|bit| candidates & bit != 0)

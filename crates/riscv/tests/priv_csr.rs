@@ -4,6 +4,7 @@
 use clade_riscv::csr::address::*;
 use clade_riscv::csr::{self, Csrs, Effect, Environment, envcfg, satp, stateen, status};
 use clade_riscv::hart::{Hart, Mode};
+use clade_riscv::imsic::InterruptFile;
 use clade_riscv::trap::interrupt;
 
 const MODES: [Mode; 3] = [Mode::User, Mode::Supervisor, Mode::Machine];
@@ -17,6 +18,10 @@ struct Outside {
 }
 
 impl Environment for Outside {
+    fn interrupt_file(&self, _level: Mode) -> Option<&InterruptFile> {
+        None
+    }
+
     fn time(&mut self) -> u64 {
         NOW
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use clade_riscv::csr::{self, Effect, envcfg, status};
 use clade_riscv::hart::Mode;
+use clade_riscv::imsic::Change;
 use clade_riscv::isa::{Class, Inst, Op};
 use clade_riscv::mmu::Access;
 use clade_riscv::trap::{self, Exception, Trap};
@@ -92,6 +93,7 @@ impl Core {
             self.set_x(inst.rd, old);
             return Ok(Flow::Next);
         };
+        let mut old = old;
         match csr::write(&mut self.hart, number, new).ok_or(ILLEGAL)? {
             // `update_contexts` goes over to the address space.
             Effect::None | Effect::AddressSpace => {}
@@ -100,6 +102,17 @@ impl Core {
             Effect::Environment => {
                 self.tlb.flush();
                 self.read_clock();
+            }
+            Effect::InterruptFile { level, selected } => {
+                let change = change(inst.op, operand);
+                if let Some(files) = self.port.imsic() {
+                    old = files.at(level).change(selected, change);
+                }
+            }
+            Effect::Claim(level) => {
+                if let Some(files) = self.port.imsic() {
+                    files.at(level).claim((old >> 16) as u32);
+                }
             }
         }
         self.set_x(inst.rd, old);
@@ -169,6 +182,16 @@ impl Core {
                 .ok_or_else(|| Access::Write.access_fault(address))
         }
     }
+}
+
+/// What a CSR instruction does to the bits of a register that others write to as well.
+fn change(op: Op, operand: u64) -> Change {
+    let (clear, set) = match op {
+        Op::Csrrw | Op::Csrrwi => (!0, operand),
+        Op::Csrrs | Op::Csrrsi => (0, operand),
+        _ => (operand, 0),
+    };
+    Change { clear, set }
 }
 
 fn require(condition: bool) -> Result<(), Trap> {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use clade_emulate::{
-    Boot, Clint, DebugConsole, Emulator, EmulatorConfig, HartInterrupt, Tier, Tuning,
+    Boot, Clint, DebugConsole, Emulator, EmulatorConfig, HartInterrupt, Imsic, Tier, Tuning,
 };
 use clade_engine::{
     Arch, Clock, Engine, Exit, GuestRam, IoBus, IoDevice, IrqLine, Unmapped, Vcpu, VcpuHandle,
@@ -31,6 +31,10 @@ pub const TIME: u64 = 0x400_0000;
 pub const LOG: u64 = 0x500_0000;
 /// A store kicks every vCPU.
 pub const KICK: u64 = 0x580_0000;
+/// Interrupt files of S-mode and of M-mode, a page for each hart.
+pub const IMSIC_S: u64 = 0x700_0000;
+pub const IMSIC_M: u64 = 0x708_0000;
+pub const IMSIC_END: u64 = 0x710_0000;
 /// Nothing answers here.
 pub const NOWHERE: u64 = 0x600_0000;
 
@@ -89,6 +93,7 @@ pub struct Board {
     /// Vcpus that were kicked do not run again before this is cleared.
     held: AtomicBool,
     clint: OnceLock<Arc<Clint>>,
+    imsics: OnceLock<[Arc<Imsic>; 2]>,
     wires: OnceLock<Vec<[Arc<dyn IrqLine>; 2]>>,
     handles: Mutex<Vec<Arc<dyn VcpuHandle>>>,
 }
@@ -118,6 +123,11 @@ impl Board {
         }
     }
 
+    /// The interrupt files of S-mode or M-mode.
+    pub fn imsic(&self, machine: bool) -> &Imsic {
+        &self.imsics.get().expect("IMSICs")[usize::from(machine)]
+    }
+
     /// Drives an external interrupt of a hart.
     pub fn set_wire(&self, hart: usize, machine: bool, level: bool) {
         self.wires.get().expect("wired")[hart][usize::from(machine)].set_level(level);
@@ -129,6 +139,8 @@ impl IoBus for Board {
         match address {
             CLINT..WIRES => self.clint.get().unwrap().read(address - CLINT, data),
             LOG..KICK => data.fill(0xa5),
+            IMSIC_S..IMSIC_M => self.imsic(false).read(address - IMSIC_S, data),
+            IMSIC_M..IMSIC_END => self.imsic(true).read(address - IMSIC_M, data),
             _ => return Err(Unmapped { address }),
         }
         Ok(())
@@ -141,6 +153,8 @@ impl IoBus for Board {
         match address {
             FINISHER => self.finish(),
             CLINT..WIRES => self.clint.get().unwrap().write(address - CLINT, data),
+            IMSIC_S..IMSIC_M => self.imsic(false).write(address - IMSIC_S, data),
+            IMSIC_M..IMSIC_END => self.imsic(true).write(address - IMSIC_M, data),
             WIRES => self.set_wire(
                 (value >> 8 & 0xff) as usize,
                 value >> 16 & 1 != 0,
@@ -194,6 +208,17 @@ pub struct Machine {
 impl Machine {
     /// `harts` harts that begin at [`RAM`].
     pub fn new(start: Start, harts: u32) -> Self {
+        Self::make(start, harts, false)
+    }
+
+    /// The same, with IMSICs.
+    pub fn with_imsics(start: Start, harts: u32, program: impl FnOnce(&mut Asm)) -> Self {
+        let machine = Self::make(start, harts, true);
+        machine.assemble(RAM, program);
+        machine
+    }
+
+    fn make(start: Start, harts: u32, imsic: bool) -> Self {
         let ram = GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE as usize)]);
         let ram = Arc::new(ram.expect("memory"));
         let board = Arc::new(Board::default());
@@ -216,6 +241,7 @@ impl Machine {
             bus: board.clone(),
             clock: board.clock.clone(),
             boot,
+            imsic,
             tuning: tuning(),
         });
         let _ = board.clint.set(emulator.clint());
@@ -227,6 +253,13 @@ impl Machine {
             ]
         });
         let _ = board.wires.set(wires.collect());
+        let files = |input| emulator.imsic(input).expect("IMSICs");
+        if imsic {
+            let _ = board.imsics.set([
+                files(HartInterrupt::SupervisorExternal),
+                files(HartInterrupt::MachineExternal),
+            ]);
+        }
         let vcpus: Vec<_> = (0..harts)
             .map(|hart| emulator.create_vcpu(hart).expect("a vCPU"))
             .collect();

@@ -110,6 +110,7 @@ impl Machine {
                 device_tree: 0,
                 information: 0,
             },
+            imsic: false,
             tuning,
         });
         let _ = board.clint.set(emulator.clint());

@@ -79,6 +79,7 @@ fn machine(image: &[u8], tuning: Tuning) -> Machine {
             device_tree: 0,
             information: 0,
         },
+        imsic: false,
         tuning,
     });
     let _ = host.clint.set(emulator.clint());

@@ -1,8 +1,9 @@
 //! Reading and writing CSRs by number, with the checks that the instructions make.
 
 use super::address::*;
-use super::{Csrs, envcfg, satp, stateen, status};
+use super::{Csrs, aia, envcfg, satp, stateen, status};
 use crate::hart::{Hart, Mode};
+use crate::imsic::InterruptFile;
 use crate::trap::{DELEGABLE_EXCEPTIONS, interrupt};
 
 /// What CSRs show that the hart itself does not hold.
@@ -12,6 +13,9 @@ pub trait Environment {
 
     /// The bits of `mip` that wires and timers drive at this moment, software's own bits left out.
     fn pending(&mut self, csrs: &Csrs) -> u64;
+
+    /// The interrupt file of M-mode or S-mode, where the hart has an IMSIC.
+    fn interrupt_file(&self, level: Mode) -> Option<&InterruptFile>;
 }
 
 /// What else must happen after a CSR was written.
@@ -29,6 +33,15 @@ pub enum Effect {
     Timer,
     /// Both, as `menvcfg` enables features of translation and of timers.
     Environment,
+    /// What was written goes to the selected register of the interrupt file of `level`.
+    InterruptFile {
+        /// M-mode or S-mode.
+        level: Mode,
+        /// Which register, as in `siselect`.
+        selected: u16,
+    },
+    /// The interrupt that was just read is claimed at the interrupt file of this level.
+    Claim(Mode),
 }
 
 /// `misa`: RV64 with A, B, C, D, F, I, M, S and U. Read-only.
@@ -97,7 +110,7 @@ pub fn read(hart: &Hart, number: u16, environment: &mut impl Environment) -> Opt
         MTVAL => csrs.mtval,
         PMPCFG0..=PMPCFG15 => csrs.pmp.read_config(usize::from(number - PMPCFG0))?,
         PMPADDR0..=PMPADDR63 => csrs.pmp.read_address(usize::from(number - PMPADDR0)),
-        _ => return None,
+        _ => return aia::read(hart, number, environment),
     })
 }
 
@@ -171,7 +184,7 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
         MSTATEEN0..=MSTATEEN3 => {
             let index = usize::from(number - MSTATEEN0);
             let writable = if index == 0 {
-                stateen::SE0 | stateen::ENVCFG
+                csrs.stateen_writable()
             } else {
                 stateen::SE0
             };
@@ -200,7 +213,7 @@ pub fn write(hart: &mut Hart, number: u16, value: u64) -> Option<Effect> {
         }
         // Read-only by value: a write is legal and changes nothing.
         MISA | MHPMCOUNTER3..=MHPMCOUNTER31 | MHPMEVENT3..=MHPMEVENT31 => {}
-        _ => return None,
+        _ => return aia::write(hart, number, value),
     }
     Some(Effect::None)
 }

@@ -53,6 +53,12 @@ pub mod envcfg {
 
 /// `mstateen0` (Smstateen): which state less privileged modes may reach.
 pub mod stateen {
+    /// The state of the IMSIC (AIA 2.5).
+    pub const IMSIC: u64 = 1 << 58;
+    /// What else of the AIA is not named here.
+    pub const AIA: u64 = 1 << 59;
+    /// `siselect` and `sireg`.
+    pub const INDIRECT: u64 = 1 << 60;
     /// `senvcfg`.
     pub const ENVCFG: u64 = 1 << 62;
     /// `sstateen0`.

@@ -1,5 +1,6 @@
 //! Whether stored CSRs hold values that writing them could have left there.
 
+use super::aia::SELECTABLE;
 use super::{Csrs, envcfg, satp, stateen, status};
 use crate::hart::Mode;
 use crate::trap::{DELEGABLE_EXCEPTIONS, interrupt};
@@ -13,7 +14,7 @@ impl Csrs {
         let within = |value: u64, mask: u64| value & !mask == 0;
         let enable = |value: u64, mask| within(value, mask) && value & envcfg::CBIE != 2 << 4;
         let stateen = |index: usize| match index {
-            0 => stateen::SE0 | stateen::ENVCFG,
+            0 => self.stateen_writable(),
             _ => stateen::SE0,
         };
         let software = interrupt::SSI | interrupt::SEI | interrupt::STI;
@@ -48,6 +49,12 @@ impl Csrs {
             (modes.contains(&satp_mode), "satp"),
             (self.fflags < 1 << 5, "fflags"),
             (self.frm < 1 << 3, "frm"),
+            (
+                self.aia
+                    .as_ref()
+                    .is_none_or(|aia| aia.miselect.max(aia.siselect) <= SELECTABLE),
+                "miselect or siselect",
+            ),
         ];
         match rules.into_iter().find(|(legal, _)| !legal) {
             Some((_, name)) => Err(name),

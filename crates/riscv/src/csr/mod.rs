@@ -2,6 +2,7 @@
 
 mod access;
 pub mod address;
+mod aia;
 mod counter;
 mod fields;
 mod legal;
@@ -9,6 +10,7 @@ mod legal;
 use serde::{Deserialize, Serialize};
 
 pub use access::{Effect, Environment, modifiable, read, write};
+pub use aia::Aia;
 pub use counter::Counter;
 pub use fields::{envcfg, satp, stateen, status};
 
@@ -50,6 +52,8 @@ pub struct Csrs {
     pub fflags: u8,
     /// The dynamic rounding mode, three bits; 5 to 7 are invalid but can be held.
     pub frm: u8,
+    /// Only of a hart with an IMSIC.
+    pub aia: Option<Aia>,
 }
 
 impl Csrs {
@@ -88,6 +92,7 @@ impl Csrs {
             stimecmp: u64::MAX,
             fflags: 0,
             frm: 0,
+            aia: None,
         }
     }
 
@@ -101,6 +106,13 @@ impl Csrs {
     #[inline]
     pub fn set_fp_dirty(&mut self) {
         self.mstatus |= status::FS;
+    }
+
+    /// The bits of `mstateen0` that exist.
+    pub(crate) fn stateen_writable(&self) -> u64 {
+        let aia = stateen::IMSIC | stateen::AIA | stateen::INDIRECT;
+        let aia = if self.aia.is_some() { aia } else { 0 };
+        stateen::SE0 | stateen::ENVCFG | aia
     }
 
     /// Whether `stimecmp` drives `mip.STIP` (Sstc, section 2).

@@ -124,6 +124,7 @@ impl Board {
             bus: bus.clone(),
             clock: clock.clone(),
             boot: boot(&placement, host),
+            imsic: false,
             tuning: tuning(config.tier),
         });
         check_tier(config.tier, engine.tier())?;
