@@ -19,6 +19,7 @@ mod little_endian;
 mod state;
 mod sync;
 
+pub mod aplic;
 pub mod flash;
 pub mod pci;
 pub mod plic;
@@ -30,6 +31,7 @@ pub mod virtio;
 #[cfg(test)]
 mod testing;
 
+pub use aplic::Aplic;
 pub use bus::{Bus, BusBuilder, Overlap};
 pub use console::{ConsoleHost, ConsolePort};
 pub use flash::Flash;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use clade_engine::{Clock, IoDevice, IrqLine};
+use clade_engine::{Clock, IoDevice, IrqLine, MsiSink};
 
 use crate::ConsoleHost;
 
@@ -24,6 +24,23 @@ impl Wire {
 impl IrqLine for Wire {
     fn set_level(&self, asserted: bool) {
         self.0.store(asserted, Ordering::SeqCst);
+    }
+}
+
+/// Keeps the messages that are sent to it, as address and data.
+#[derive(Default)]
+pub(crate) struct Messages(Mutex<Vec<(u64, u32)>>);
+
+impl Messages {
+    /// What was sent since it was last asked.
+    pub(crate) fn take(&self) -> Vec<(u64, u32)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl MsiSink for Messages {
+    fn signal(&self, address: u64, data: u32) {
+        self.0.lock().unwrap().push((address, data));
     }
 }
 
