@@ -1,5 +1,6 @@
 //! A function's configuration space (section 6.1, header type 0).
 
+use super::msix::Control;
 use crate::StateError;
 
 /// Size of the configuration space in bytes. The extended space beyond it reads as zeroes: there
@@ -77,6 +78,8 @@ pub struct ConfigSpace {
     bars: Vec<BarDefinition>,
     last_capability: Option<usize>,
     end: usize,
+    /// Offset of MSI-X message control.
+    msix_control: Option<usize>,
 }
 
 impl ConfigSpace {
@@ -89,6 +92,7 @@ impl ConfigSpace {
             bars: Vec::new(),
             last_capability: None,
             end: FIRST_CAPABILITY,
+            msix_control: None,
         };
         let class = identity.class.to_le_bytes();
         space.set(0x00, &identity.vendor.to_le_bytes());
@@ -178,10 +182,23 @@ impl ConfigSpace {
             })
     }
 
-    /// Whether the guest lets the function use its interrupt pin.
+    /// Whether the guest lets the function use its interrupt pin: not beside messages (section 6.8.3.3).
     #[must_use]
     pub fn intx_enabled(&self) -> bool {
-        self.command() & COMMAND_INTX_DISABLE == 0
+        self.command() & COMMAND_INTX_DISABLE == 0 && !self.msix().enabled
+    }
+
+    /// Whether the function is to interrupt by messages; not if it cannot.
+    pub(super) fn msix(&self) -> Control {
+        let bits = self
+            .msix_control
+            .map(|at| u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]));
+        bits.map(Control::of).unwrap_or_default()
+    }
+
+    /// Message control is at this offset.
+    pub(super) fn set_msix_control(&mut self, offset: usize) {
+        self.msix_control = Some(offset);
     }
 
     /// Shows in the status register whether the function wants an interrupt.

@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::ConfigSpace;
+use super::{ConfigSpace, Msix};
 use crate::sync::lock;
 
 /// A PCI function behind a [`super::PciHost`]. The host keeps its configuration space.
@@ -14,6 +14,12 @@ pub trait PciDevice: Send + Sync {
 
     /// Writes `data` (1 to 8 bytes) at `offset` of BAR `bar`.
     fn bar_write(&self, bar: u8, offset: u64, data: &[u8]);
+
+    /// The function's MSI-X table, if it has one. The host tells it what the guest writes to its message
+    /// control, and saves it.
+    fn msix(&self) -> Option<&Msix> {
+        None
+    }
 
     /// Reads configuration space. For functions with registers there that do more than hold
     /// what was written.

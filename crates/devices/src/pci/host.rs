@@ -1,9 +1,9 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use clade_engine::{IoDevice, IrqLine};
+use clade_engine::{IoDevice, IrqLine, MsiSink};
 
 use super::intx::{Pin, SharedWire};
-use super::{ConfigSpace, Identity, PciDevice, PciState, SLOTS, layout};
+use super::{ConfigSpace, FunctionState, Identity, Msix, PciDevice, PciState, SLOTS, layout};
 use crate::sync::lock;
 use crate::{BusBuilder, Overlap, StateError};
 
@@ -21,7 +21,23 @@ pub enum PciError {
 /// Collects the functions of a [`PciHost`].
 pub struct PciHostBuilder {
     wires: [Arc<SharedWire>; 4],
+    messages: Arc<dyn MsiSink>,
     functions: [Option<Function>; SLOTS as usize],
+}
+
+/// A board without a controller for messages.
+struct NobodyListens;
+
+impl MsiSink for NobodyListens {
+    fn signal(&self, _address: u64, _data: u32) {}
+}
+
+/// The ways in which a function can interrupt.
+pub struct PciInterrupts {
+    /// Its INTA pin, for as long as the guest does not let it send messages.
+    pub pin: Arc<dyn IrqLine>,
+    /// Where its messages go, for its [`Msix`].
+    pub messages: Arc<dyn MsiSink>,
 }
 
 struct Function {
@@ -32,11 +48,12 @@ struct Function {
 
 impl PciHostBuilder {
     /// A bus with the host bridge alone. Interrupt pins lead to `wires`: pin `p` (0 for INTA) of
-    /// slot `s` to wire `(s + p) % 4`.
+    /// slot `s` to wire `(s + p) % 4`. Nobody listens to messages.
     #[must_use]
     pub fn new(wires: [Arc<dyn IrqLine>; 4]) -> Self {
         let mut builder = PciHostBuilder {
             wires: wires.map(SharedWire::new),
+            messages: Arc::new(NobodyListens),
             functions: [const { None }; SLOTS as usize],
         };
         let pin = builder.pin(0);
@@ -44,14 +61,21 @@ impl PciHostBuilder {
         builder
     }
 
-    /// Plugs a function into `slot` (1 to 31). `make` is given its INTA pin.
+    /// The same, with messages going to `sink`: to be said before anything is plugged in.
+    #[must_use]
+    pub fn with_messages(mut self, sink: Arc<dyn MsiSink>) -> Self {
+        self.messages = sink;
+        self
+    }
+
+    /// Plugs a function into `slot` (1 to 31). `make` is given its ways to interrupt.
     ///
     /// # Errors
     /// When there is no such slot or it is taken.
     pub fn plug<D: PciDevice + 'static>(
         &mut self,
         slot: u8,
-        make: impl FnOnce(Arc<dyn IrqLine>) -> Arc<D>,
+        make: impl FnOnce(PciInterrupts) -> Arc<D>,
     ) -> Result<Arc<D>, PciError> {
         if !(1..SLOTS).contains(&slot) {
             return Err(PciError::NoSlot(slot));
@@ -60,7 +84,10 @@ impl PciHostBuilder {
             return Err(PciError::Taken(slot));
         }
         let pin = self.pin(slot);
-        let device = make(pin.clone());
+        let device = make(PciInterrupts {
+            pin: pin.clone(),
+            messages: self.messages.clone(),
+        });
         self.functions[usize::from(slot)] = Some(Function::new(device.clone(), pin));
         Ok(device)
     }
@@ -86,6 +113,27 @@ impl Function {
             device,
             pin,
         }
+    }
+
+    fn msix(&self) -> Option<&Msix> {
+        self.device.msix()
+    }
+
+    fn save(&self) -> FunctionState {
+        FunctionState {
+            config: lock(&self.config).save(),
+            msix: self.msix().map(Msix::save),
+        }
+    }
+
+    /// The configuration space of a saved state, all of which is checked.
+    fn restored(&self, saved: &FunctionState) -> Result<ConfigSpace, StateError> {
+        match (self.msix(), &saved.msix) {
+            (Some(msix), Some(saved)) => msix.check(saved)?,
+            (None, None) => {}
+            _ => return Err(StateError::new("PCI bus", "MSI-X is not where it was")),
+        }
+        lock(&self.config).restored(&saved.config)
     }
 }
 
@@ -131,7 +179,7 @@ impl PciHost {
         PciState {
             functions: self
                 .plugged()
-                .map(|(slot, function)| (slot, lock(&function.config).save()))
+                .map(|(slot, function)| (slot, function.save()))
                 .collect(),
         }
     }
@@ -153,11 +201,14 @@ impl PciHost {
         }
         let restored: Vec<ConfigSpace> = self
             .plugged()
-            .map(|(slot, function)| lock(&function.config).restored(&saved.functions[&slot]))
+            .map(|(slot, function)| function.restored(&saved.functions[&slot]))
             .collect::<Result<_, _>>()?;
-        for ((_, function), config) in self.plugged().zip(restored) {
+        for ((slot, function), config) in self.plugged().zip(restored) {
             let mut place = lock(&function.config);
             function.pin.enable(config.intx_enabled());
+            if let (Some(msix), Some(saved)) = (function.msix(), &saved.functions[&slot].msix) {
+                msix.restore(saved, config.msix());
+            }
             *place = config;
         }
         self.decode_again();
@@ -232,11 +283,15 @@ impl IoDevice for PciHost {
         function
             .device
             .config_write(&function.config, register, data);
-        // Only the command register and the BARs have effects on the bus.
-        if register < 0x28 {
+        {
             let config = lock(&function.config);
             function.pin.enable(config.intx_enabled());
-            drop(config);
+            if let Some(msix) = function.msix() {
+                msix.set_control(config.msix());
+            }
+        }
+        // Only the command register and the BARs say what is where.
+        if register < 0x28 {
             self.decode_again();
         }
     }
@@ -251,14 +306,21 @@ struct Window {
 impl IoDevice for Window {
     fn read(&self, offset: u64, data: &mut [u8]) {
         match self.host.find(self.base + offset, data.len()) {
-            Some((function, bar, offset)) => function.device.bar_read(bar, offset, data),
+            Some((function, bar, offset)) => match function.msix().filter(|msix| msix.bar() == bar)
+            {
+                Some(msix) => msix.read(offset, data),
+                None => function.device.bar_read(bar, offset, data),
+            },
             None => data.fill(0xff),
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
         if let Some((function, bar, offset)) = self.host.find(self.base + offset, data.len()) {
-            function.device.bar_write(bar, offset, data);
+            match function.msix().filter(|msix| msix.bar() == bar) {
+                Some(msix) => msix.write(offset, data),
+                None => function.device.bar_write(bar, offset, data),
+            }
         }
     }
 }

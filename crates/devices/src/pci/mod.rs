@@ -10,12 +10,14 @@ mod config;
 mod device;
 mod host;
 mod intx;
+mod msix;
 mod state;
 
 pub use config::{Bar, BarKind, ConfigSpace, Identity};
 pub use device::PciDevice;
-pub use host::{PciError, PciHost, PciHostBuilder};
-pub use state::PciState;
+pub use host::{PciError, PciHost, PciHostBuilder, PciInterrupts};
+pub use msix::{Msix, MsixState, MsixVector};
+pub use state::{FunctionState, PciState};
 
 /// Devices on a bus, counting the host bridge, which is device 0.
 pub const SLOTS: u8 = 32;

@@ -2,10 +2,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::MsixState;
+
 /// Everything about the PCI bus that a guest can observe, but for what the functions keep
 /// themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciState {
-    /// The 256 bytes of configuration space of each function, by slot.
-    pub functions: BTreeMap<u8, Vec<u8>>,
+    /// The functions, by slot.
+    pub functions: BTreeMap<u8, FunctionState>,
+}
+
+/// What the bus keeps of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionState {
+    /// The 256 bytes of its configuration space.
+    pub config: Vec<u8>,
+    /// Its MSI-X table, if it has one.
+    pub msix: Option<MsixState>,
 }

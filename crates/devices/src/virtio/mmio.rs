@@ -67,7 +67,7 @@ impl VirtioMmio {
         ram: &Arc<GuestRam>,
         irq: Arc<dyn IrqLine>,
     ) -> Arc<Self> {
-        let transport = Transport::new(device, ram, irq).expect("valid queue sizes");
+        let transport = Transport::new(device, ram, irq, None).expect("valid queue sizes");
         Arc::new(VirtioMmio {
             transport: Some(transport),
         })

@@ -2,21 +2,24 @@
 
 use std::sync::{Arc, Mutex};
 
-use clade_engine::{GuestRam, IrqLine};
+use clade_engine::GuestRam;
 use virtio_queue::QueueT;
 
+use super::signals::Subject;
 use super::transport::Transport;
 use super::{TransportState, VirtioDevice};
 use crate::StateError;
 use crate::little_endian::{put, put_from, value_of};
-use crate::pci::{BarKind, ConfigSpace, Identity, PciDevice};
+use crate::pci::{BarKind, ConfigSpace, Identity, Msix, PciDevice, PciInterrupts};
 use crate::sync::lock;
 
 const VENDOR: u16 = 0x1af4;
 /// A device's PCI ID is this plus its virtio ID (section 4.1.2.1).
 const DEVICE_BASE: u16 = 0x1040;
 
-/// The one BAR, and the pages in it for each structure.
+/// The BAR of MSI-X.
+const MSIX_BAR: u8 = 1;
+/// The BAR of everything else, and the pages in it for each structure.
 const BAR: u8 = 4;
 const PAGE: u64 = 0x1000;
 const COMMON: u64 = 0x0000;
@@ -45,19 +48,18 @@ const CAP_OFFSET: usize = 8;
 const CAP_LENGTH: usize = 12;
 const CAP_DATA: usize = 16;
 
-/// No MSI-X vector is assigned (section 4.1.5.1.2): interrupts come by pin.
-const NO_VECTOR: u16 = 0xffff;
-
 /// A virtio device as a PCI function.
 pub struct VirtioPci {
     transport: Transport,
+    msix: Arc<Msix>,
     config: ConfigSpace,
     /// Where the capability for access through configuration space is (section 4.1.4.9).
     window: usize,
 }
 
 impl VirtioPci {
-    /// Makes `device` a PCI function with pin `irq` that works on `ram`.
+    /// Makes `device` a PCI function that works on `ram` and interrupts by `interrupts`: with a vector for
+    /// each queue and one for changes of configuration, as far as there is room.
     ///
     /// # Panics
     /// When the device's queue sizes are not what [`VirtioDevice::queue_sizes`] allows, or there
@@ -66,11 +68,14 @@ impl VirtioPci {
     pub fn new(
         device: Arc<dyn VirtioDevice>,
         ram: &Arc<GuestRam>,
-        irq: Arc<dyn IrqLine>,
+        interrupts: PciInterrupts,
     ) -> Arc<Self> {
-        let transport = Transport::new(device, ram, irq).expect("valid queue sizes");
+        let vectors = device.queue_sizes().len() as u16 + 1;
+        let msix = Msix::new(interrupts.messages, MSIX_BAR, vectors);
+        let transport = Transport::new(device, ram, interrupts.pin, Some(msix.clone()))
+            .expect("valid queue sizes");
         let id = transport.device.device_id();
-        let mut config = ConfigSpace::new(Identity {
+        let config = ConfigSpace::new(Identity {
             vendor: VENDOR,
             device: DEVICE_BASE + id,
             revision: 1,
@@ -80,10 +85,14 @@ impl VirtioPci {
         })
         .with_bar(BAR, BarKind::Memory64Prefetchable, BAR_SIZE)
         .with_interrupt_pin();
+        let mut config = msix
+            .describe(config)
+            .expect("the first capability fits into configuration space");
         let window = add_capabilities(&mut config, transport.queue_count())
-            .expect("five capabilities fit into configuration space");
+            .expect("five capabilities fit behind it");
         Arc::new(VirtioPci {
             transport,
+            msix,
             config,
             window,
         })
@@ -117,7 +126,8 @@ impl VirtioPci {
         set(0x04, &transport.device_features().to_le_bytes());
         set(0x08, &transport.driver_feature_select().to_le_bytes());
         set(0x0c, &transport.driver_features().to_le_bytes());
-        set(0x10, &NO_VECTOR.to_le_bytes());
+        let vector = transport.signals.vector(Subject::Configuration);
+        set(0x10, &vector.to_le_bytes());
         set(0x12, &transport.queue_count().to_le_bytes());
         set(0x14, &[transport.signals.status()]);
         set(0x15, &[transport.device.config_generation()]);
@@ -125,7 +135,8 @@ impl VirtioPci {
         // A queue that the device does not have reads as size 0.
         if let Some(state) = state {
             set(0x18, &state.size.to_le_bytes());
-            set(0x1a, &NO_VECTOR.to_le_bytes());
+            let vector = transport.signals.vector(transport.selected());
+            set(0x1a, &vector.to_le_bytes());
             set(0x1c, &u16::from(state.enabled).to_le_bytes());
             set(0x1e, &transport.queue_select().to_le_bytes());
             set(0x20, &state.descriptors.to_le_bytes());
@@ -144,9 +155,17 @@ impl VirtioPci {
             (0x00, 4) => transport.select_device_features(value),
             (0x08, 4) => transport.select_driver_features(value),
             (0x0c, 4) => transport.accept_features(value),
+            (0x10, 2) => {
+                let signals = &transport.signals;
+                signals.set_vector(Subject::Configuration, value as u16);
+            }
             (0x14, 1) => transport.write_status(value as u8),
             (0x16, 2) => transport.select_queue(value as u16),
             (0x18, 2) => transport.configure_queue(|queue| queue.set_size(value as u16)),
+            (0x1a, 2) => {
+                let signals = &transport.signals;
+                signals.set_vector(transport.selected(), value as u16);
+            }
             (0x1c, 2) if value == 1 => {
                 if let Some(queue) = transport.queue() {
                     queue.enable();
@@ -251,6 +270,10 @@ fn class_of(device_id: u16) -> u32 {
 impl PciDevice for VirtioPci {
     fn config_space(&self) -> ConfigSpace {
         self.config.clone()
+    }
+
+    fn msix(&self) -> Option<&Msix> {
+        Some(&self.msix)
     }
 
     fn bar_read(&self, _bar: u8, offset: u64, data: &mut [u8]) {

@@ -10,6 +10,10 @@ pub struct TransportState {
     pub status: u8,
     /// Reasons for an interrupt that the driver has not acknowledged.
     pub isr: u8,
+    /// The MSI-X vector that tells of changes of configuration, or 0xffff.
+    pub config_vector: u16,
+    /// The MSI-X vectors that tell of used buffers, by queue, or 0xffff.
+    pub queue_vectors: Vec<u16>,
     /// Which 32 feature bits of the device the driver looks at.
     pub device_feature_select: u32,
     /// Which 32 feature bits of its own the driver looks at.

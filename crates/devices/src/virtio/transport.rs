@@ -7,9 +7,10 @@ use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::{Error, Queue};
 
-use super::signals::{isr, status};
+use super::signals::{self, NO_VECTOR, Subject, isr, status};
 use super::{Activation, Signals, TransportState, VirtQueue, VirtioDevice};
 use crate::StateError;
+use crate::pci::Msix;
 use crate::sync::lock;
 
 const VERSION_1: u64 = 1 << VIRTIO_F_VERSION_1;
@@ -36,9 +37,10 @@ impl Transport {
     pub(super) fn new(
         device: Arc<dyn VirtioDevice>,
         ram: &Arc<GuestRam>,
-        irq: Arc<dyn IrqLine>,
+        pin: Arc<dyn IrqLine>,
+        msix: Option<Arc<Msix>>,
     ) -> Result<Self, Error> {
-        let signals = Signals::new(irq);
+        let signals = Signals::new(pin, msix, device.queue_sizes().len());
         let queues = (0..)
             .zip(device.queue_sizes())
             .map(|(index, &size)| VirtQueue::new(index, size, ram.clone(), signals.clone()))
@@ -106,6 +108,11 @@ impl Transport {
         lock(&self.registers).queue_select = index;
     }
 
+    /// What an interrupt about the queue that the driver looks at is about.
+    pub(super) fn selected(&self) -> Subject {
+        Subject::Queue(self.queue_select())
+    }
+
     /// The queue that the driver looks at, if the device has it.
     pub(super) fn queue(&self) -> Option<&VirtQueue> {
         let index = self.queue_select();
@@ -166,7 +173,7 @@ impl Transport {
 
     fn reset(&self, mut registers: std::sync::MutexGuard<'_, Registers>) {
         // Without its status the device gets no more buffers and sends no more interrupts.
-        self.signals.set(0, 0);
+        self.signals.reset();
         self.queues.iter().for_each(|queue| queue.reset());
         self.device.reset();
         *registers = Registers::default();
@@ -174,10 +181,13 @@ impl Transport {
 
     pub(super) fn save(&self) -> TransportState {
         let registers = lock(&self.registers);
+        let signals = self.signals.save();
         TransportState {
             device_id: self.device.device_id(),
-            status: self.signals.status(),
-            isr: self.signals.isr(),
+            status: signals.status,
+            isr: signals.isr,
+            config_vector: signals.config_vector,
+            queue_vectors: signals.queue_vectors,
             device_feature_select: registers.device_feature_select,
             driver_feature_select: registers.driver_feature_select,
             driver_features: registers.driver_features,
@@ -189,7 +199,8 @@ impl Transport {
     pub(super) fn restore(&self, saved: &TransportState) -> Result<(), StateError> {
         let queues = self.check(saved)?;
         let mut registers = lock(&self.registers);
-        self.signals.set(0, 0);
+        // It sends nothing before all is restored.
+        self.signals.add_status(status::NEEDS_RESET);
         self.device.reset();
         *registers = Registers {
             device_feature_select: saved.device_feature_select,
@@ -200,7 +211,12 @@ impl Transport {
         for (queue, restored) in self.queues.iter().zip(queues) {
             queue.replace(restored);
         }
-        self.signals.set(saved.status, saved.isr);
+        self.signals.restore(signals::Registers {
+            status: saved.status,
+            isr: saved.isr,
+            config_vector: saved.config_vector,
+            queue_vectors: saved.queue_vectors.clone(),
+        });
         if saved.status & status::DRIVER_OK != 0 {
             self.activate(saved.driver_features);
         }
@@ -226,6 +242,17 @@ impl Transport {
             return refuse(format!(
                 "status {:#x} with interrupt reasons {:#x} is not possible",
                 saved.status, saved.isr
+            ));
+        }
+        let vectors = self.signals.vectors();
+        let assigned = saved.queue_vectors.iter().chain([&saved.config_vector]);
+        if saved.queue_vectors.len() != self.queues.len()
+            || assigned
+                .into_iter()
+                .any(|&vector| vector != NO_VECTOR && vector >= vectors)
+        {
+            return refuse(format!(
+                "its MSI-X vectors are not among the {vectors} here"
             ));
         }
         if agreed && !self.acceptable(saved.driver_features) {

@@ -12,6 +12,9 @@ use crate::Bus;
 pub(super) const ECAM: u64 = 0x3000_0000;
 pub(super) const BAR: u64 = 0x4_0000_0000;
 
+/// Capability ID of MSI-X.
+pub(super) const MSIX_CAPABILITY: u64 = 0x11;
+
 pub(super) const ACKNOWLEDGE: u8 = 1;
 pub(super) const DRIVER: u8 = 2;
 pub(super) const DRIVER_OK: u8 = 4;
@@ -158,7 +161,12 @@ fn find_structures(bus: &Bus) -> BTreeMap<u8, Structure> {
     assert_ne!(read(bus, config(SLOT, 0x06), 2) & 0x10, 0);
     let mut at = read(bus, config(SLOT, 0x34), 1);
     while at != 0 {
-        assert_eq!(read(bus, config(SLOT, at), 1), 9);
+        let id = read(bus, config(SLOT, at), 1);
+        if id == MSIX_CAPABILITY {
+            at = read(bus, config(SLOT, at + 1), 1);
+            continue;
+        }
+        assert_eq!(id, 9);
         let kind = read(bus, config(SLOT, at + 3), 1) as u8;
         let structure = Structure {
             capability: at,

@@ -10,6 +10,7 @@ mod fs;
 mod hostile;
 mod input;
 mod mmio;
+mod msix;
 mod net;
 mod pci;
 mod rng;
@@ -22,7 +23,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::{VirtioConsole, VirtioPci};
 use crate::pci::{PciHost, PciHostBuilder};
-use crate::testing::{Screen, Wire};
+use crate::testing::{Messages, Screen, Wire};
 use crate::{Bus, BusBuilder, ConsoleHost};
 
 const RAM: u64 = 0x8000_0000;
@@ -33,6 +34,7 @@ const SLOT: u8 = 6;
 struct Board {
     ram: Arc<GuestRam>,
     wires: [Arc<Wire>; 4],
+    messages: Arc<Messages>,
     screen: Arc<Screen>,
     console: Arc<VirtioConsole>,
     function: Arc<VirtioPci>,
@@ -62,7 +64,9 @@ fn board() -> Board {
 fn board_with(screen: Arc<Screen>, host: Arc<dyn ConsoleHost>) -> Board {
     let ram = ram();
     let wires: [Arc<Wire>; 4] = Default::default();
-    let mut builder = PciHostBuilder::new(wires.clone().map(|wire| wire as _));
+    let messages = Arc::new(Messages::default());
+    let mut builder =
+        PciHostBuilder::new(wires.clone().map(|wire| wire as _)).with_messages(messages.clone());
     let console = VirtioConsole::new(host);
     let function = builder
         .plug(SLOT, |pin| VirtioPci::new(console.clone(), &ram, pin))
@@ -73,6 +77,7 @@ fn board_with(screen: Arc<Screen>, host: Arc<dyn ConsoleHost>) -> Board {
     Board {
         ram,
         wires,
+        messages,
         screen,
         console,
         function,

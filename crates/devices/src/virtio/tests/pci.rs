@@ -5,7 +5,7 @@ use super::driver::{
     NEEDS_RESET, Ring, SIZE, VERSION_1, config, read, write,
 };
 use super::{RAM, SLOT, board};
-use crate::pci::{PciError, PciHostBuilder};
+use crate::pci::{MsixState, PciError, PciHostBuilder};
 use crate::testing::Wire;
 use crate::virtio::{VirtioConsole, VirtioPci};
 
@@ -52,12 +52,15 @@ fn slots_are_given_once() {
 fn a_bar_is_sized_placed_and_enabled() {
     let board = board();
     let bus = &board.bus;
-    for register in [0x10, 0x14, 0x18, 0x1c, 0x30] {
+    for register in [0x10, 0x18, 0x1c, 0x30] {
         write(bus, config(SLOT, register), 4, 0xffff_ffff);
         assert_eq!(read(bus, config(SLOT, register), 4), 0);
     }
     write(bus, config(SLOT, 0x20), 4, 0xffff_ffff);
     write(bus, config(SLOT, 0x24), 4, 0xffff_ffff);
+    // That of MSI-X: 4 KiB, 32-bit.
+    write(bus, config(SLOT, 0x14), 4, 0xffff_ffff);
+    assert_eq!(read(bus, config(SLOT, 0x14), 4), 0xffff_f000);
     // 16 KiB, 64-bit, prefetchable (section 6.2.5.1 of the PCI specification).
     assert_eq!(read(bus, config(SLOT, 0x20), 4), 0xffff_c00c);
     assert_eq!(read(bus, config(SLOT, 0x24), 4), 0xffff_ffff);
@@ -211,11 +214,32 @@ fn a_state_of_another_bus_is_refused() {
     other.functions.remove(&SLOT);
     assert!(board.pci.restore(&other).is_err());
     let mut other = saved.clone();
-    other.functions.get_mut(&SLOT).unwrap()[2] ^= 1;
+    other.functions.get_mut(&SLOT).unwrap().config[2] ^= 1;
     assert!(board.pci.restore(&other).is_err());
     let mut other = saved.clone();
-    other.functions.get_mut(&SLOT).unwrap().pop();
+    other.functions.get_mut(&SLOT).unwrap().config.pop();
     assert!(board.pci.restore(&other).is_err());
     assert_eq!(board.pci.save(), saved);
+    let mut other = saved.clone();
+    other.functions.get_mut(&SLOT).unwrap().msix = None;
+    assert!(board.pci.restore(&other).is_err());
+    let refused = |change: fn(&mut MsixState)| {
+        let mut other = saved.clone();
+        change(
+            other
+                .functions
+                .get_mut(&SLOT)
+                .unwrap()
+                .msix
+                .as_mut()
+                .unwrap(),
+        );
+        assert!(board.pci.restore(&other).is_err());
+        assert_eq!(board.pci.save(), saved);
+    };
+    refused(|msix| msix.vectors.truncate(2));
+    refused(|msix| msix.vectors[0].address = 2);
+    refused(|msix| msix.pending[0] = 1 << 3);
+    refused(|msix| msix.pending[1] = 1);
     board.pci.restore(&saved).unwrap();
 }
