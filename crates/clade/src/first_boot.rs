@@ -4,7 +4,7 @@ use clade_images::{FirstBoot, RunMachine};
 use clade_manager::{Machines, Order};
 use clade_vmm::control::{Connection, Event, FromMachine, Request};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{DiskSpec, MachineConfig};
+use clade_vmm::spec::{DiskSpec, Interrupts, MachineConfig};
 
 use crate::verbs::machine_process;
 
@@ -23,6 +23,7 @@ impl RunMachine for OwnMachine {
             temporary: true,
             config: MachineConfig {
                 memory: MEMORY,
+                interrupts: Interrupts::Aia,
                 kernel: Some(machine.kernel.clone()),
                 initrd: Some(machine.initrd.clone()),
                 cmdline: machine.cmdline.clone(),

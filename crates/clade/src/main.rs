@@ -1,5 +1,6 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
+mod choice;
 mod disk_option;
 mod errand;
 mod failure;

@@ -12,8 +12,7 @@ use clade_manager::{Host, Machines, Order, Started};
 use clade_ssh::{Command, Key};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{MachineConfig, MachineSpec, Tier};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, Tier};
 
 use crate::disk_option::DiskOptions;
 use crate::failure::Failure;
@@ -27,7 +26,7 @@ use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{errand, remote, root_disk, session, size, style};
+use crate::{choice, errand, remote, root_disk, session, size, style};
 
 /// The image that runs when none is named.
 const DEFAULT_IMAGE: &str = "mini";
@@ -88,8 +87,12 @@ pub(crate) struct Run {
     #[command(flatten)]
     disks: DiskOptions,
     /// What executes the guest's instructions; `auto` is the fastest that this host can do.
-    #[arg(long, default_value = Tier::Auto.name(), value_parser = tier_parser())]
+    #[arg(long, default_value = Tier::Auto.name(), value_parser = choice::parser(Tier::ALL, Tier::name))]
     tier: Tier,
+    /// How devices interrupt: `plic` by wires, which every kernel knows, `aia` straight to a CPU. An image
+    /// has `aia` unless other firmware runs it, everything else has `plic`.
+    #[arg(long, value_parser = choice::parser(Interrupts::ALL, Interrupts::name))]
+    interrupts: Option<Interrupts>,
     /// The machine's name, in place of a random one.
     #[arg(long)]
     name: Option<String>,
@@ -129,13 +132,6 @@ pub(crate) struct Run {
     include: Vec<String>,
     #[command(flatten)]
     oci: OciOptions,
-}
-
-fn tier_parser() -> impl TypedValueParser<Value = Tier> {
-    PossibleValuesParser::new(Tier::ALL.map(Tier::name)).map(|name| {
-        let tier = Tier::ALL.into_iter().find(|tier| tier.name() == name);
-        tier.unwrap_or_default()
-    })
 }
 
 impl Run {
@@ -238,14 +234,26 @@ impl Run {
         Ok(())
     }
 
+    /// The interrupt controllers: those of images are known to their kernels.
+    fn interrupts(&self) -> Interrupts {
+        let foreign = self.kernel.is_some() || self.firmware.is_some();
+        self.interrupts.unwrap_or(if foreign {
+            Interrupts::Plic
+        } else {
+            Interrupts::Aia
+        })
+    }
+
     /// The machine to make, and what it boots, for people. One for an OCI image is `mini` as yet.
     fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
         let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         let has_disk = self.kernel.is_none() && clade_images::is_debian(image);
         let keeps = self.detach || self.name.is_some() || has_disk || oci.is_some();
         let temporary = self.rm || !keeps;
+        let interrupts = self.interrupts();
         let mut base = MachineConfig {
             tier: self.tier,
+            interrupts,
             cpus: self.cpus,
             memory: self.memory,
             initrd: self.initrd,

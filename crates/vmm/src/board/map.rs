@@ -44,6 +44,16 @@ pub const CLINT: Window = Window::new(0x200_0000, 0x1_0000);
 pub const PCIE_PIO: Window = Window::new(0x300_0000, 0x1_0000);
 /// PLIC: platform-level interrupt controller.
 pub const PLIC: Window = Window::new(0xc00_0000, 0x60_0000);
+/// APLIC: the root domain, M-mode's, where the PLIC would be.
+pub const APLIC_MACHINE: Window = Window::new(0xc00_0000, 0x8000);
+/// APLIC: the domain of S-mode.
+pub const APLIC_SUPERVISOR: Window = Window::new(0xd00_0000, 0x8000);
+/// IMSIC: M-mode's interrupt files, a page for each hart.
+pub const IMSIC_MACHINE: Window = Window::new(0x2400_0000, 0x20_0000);
+/// IMSIC: S-mode's interrupt files, a page for each hart.
+pub const IMSIC_SUPERVISOR: Window = Window::new(0x2800_0000, 0x20_0000);
+/// Distance of two harts' pages there, in bytes.
+pub const IMSIC_PAGE: u64 = 0x1000;
 /// UART 0, a 16550A.
 pub const UART0: Window = Window::new(0x1000_0000, 0x100);
 /// The first virtio-mmio slot; the others follow without gaps, see [`virtio_mmio`].
@@ -76,21 +86,21 @@ pub const fn virtio_mmio(slot: u32) -> Window {
     )
 }
 
-/// The PLIC source of virtio-mmio slot `slot`: 1 to 8.
+/// The source of virtio-mmio slot `slot` at the PLIC or APLIC: 1 to 8.
 #[must_use]
 pub const fn virtio_mmio_irq(slot: u32) -> u32 {
     1 + slot
 }
 
-/// The PLIC source of UART 0.
+/// The source of UART 0.
 pub const UART0_IRQ: u32 = 10;
-/// The PLIC source of the real-time clock.
+/// The source of the real-time clock.
 pub const RTC_IRQ: u32 = 11;
-/// The PLIC source of PCIe INTA of device 0; four sources in a row serve INTA to INTD, rotated by
+/// The source of PCIe INTA of device 0; four sources in a row serve INTA to INTD, rotated by
 /// device number, see [`pcie_irq`].
 pub const PCIE_IRQ_BASE: u32 = 32;
 
-/// The PLIC source of pin `pin` (0 is INTA, 3 is INTD) of the PCIe device in slot `device`: the
+/// The source of pin `pin` (0 is INTA, 3 is INTD) of the PCIe device in slot `device`: the
 /// rotation of the PCI-to-PCI Bridge Architecture Specification 1.2, table 9-1.
 #[must_use]
 pub const fn pcie_irq(device: u32, pin: u32) -> u32 {
@@ -99,6 +109,10 @@ pub const fn pcie_irq(device: u32, pin: u32) -> u32 {
 
 /// The highest PLIC source number (`riscv,ndev`); sources count from 1.
 pub const PLIC_SOURCES: u32 = 95;
+/// The highest APLIC source number (`riscv,num-sources`); sources count from 1.
+pub const APLIC_SOURCES: u32 = 96;
+/// The highest interrupt identity of an IMSIC (`riscv,num-ids`).
+pub const IMSIC_IDENTITIES: u32 = 255;
 /// Most harts: the PLIC's window has room for two contexts (M and S) of each.
 pub const HARTS_MAX: u32 = 512;
 
@@ -125,6 +139,9 @@ mod tests {
             CLINT,
             PCIE_PIO,
             PLIC,
+            APLIC_SUPERVISOR,
+            IMSIC_MACHINE,
+            IMSIC_SUPERVISOR,
             UART0,
             FLASH,
             FLASH_VARIABLES,

@@ -7,16 +7,17 @@ use std::thread::JoinHandle;
 use clade_devices::pci::PciError;
 use clade_devices::syscon::SystemEventSink;
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioMmio};
-use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Plic, Rtc, Syscon, Uart};
+use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Rtc, Syscon, Uart};
 use clade_emulate::{
-    Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, HartInterrupt, ISA_EXTENSIONS, Stats,
+    AIA_EXTENSIONS, Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, ISA_EXTENSIONS, Stats,
     Tuning, translator_support,
 };
-use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, IrqLine, Unmapped};
+use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, Unmapped};
 
 use super::clock::HostClock;
 use super::console::{Console, ConsoleMux, FirmwareConsole};
 use super::flash::FlashError;
+use super::interrupts::InterruptControllers;
 use super::peripherals::{self, Parts};
 use super::rom::{Rom, dynamic_information};
 use super::timers::{self, Alarm};
@@ -25,7 +26,7 @@ use crate::backends::Backends;
 use crate::fdt::{self, FdtConfig, FdtError};
 use crate::io_thread::{IoTask, IoThread};
 use crate::loader::{self, BootFiles, LoadError, Placement, Source};
-use crate::spec::{MachineConfig, Tier};
+use crate::spec::{Interrupts, MachineConfig, Tier};
 
 /// Why a board cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -124,22 +125,31 @@ impl Board {
             bus: bus.clone(),
             clock: clock.clone(),
             boot: boot(&placement, host),
-            imsic: false,
+            imsic: config.interrupts == Interrupts::Aia,
             tuning: tuning(config.tier),
         });
         check_tier(config.tier, engine.tier())?;
-        let plic = Plic::new(interrupt_inputs(&engine, config.cpus)?);
+        let mut devices = BusBuilder::new();
+        let interrupts = InterruptControllers::plug(
+            config.interrupts,
+            placement.firmware.is_some(),
+            &engine,
+            config.cpus,
+            &mut devices,
+        )?;
         let alarm = Arc::new(Alarm::default());
         let rearm = alarm.clone();
         let rtc = Rtc::new(
             clock.clone(),
-            wire(&plic, map::RTC_IRQ)?,
+            interrupts.wire(map::RTC_IRQ)?,
             Arc::new(move || rearm.rearm()),
         );
-        let uart = Uart::new(wire(&plic, map::UART0_IRQ)?, console.host_of(Console::Uart));
+        let uart = Uart::new(
+            interrupts.wire(map::UART0_IRQ)?,
+            console.host_of(Console::Uart),
+        );
         console.connect(Console::Uart, uart.clone());
 
-        let mut devices = BusBuilder::new();
         if let Some(next) = placement.next {
             let rom = Arc::new(Rom(dynamic_information(next)));
             insert(&mut devices, "boot ROM", map::BOOT_ROM, rom)?;
@@ -152,7 +162,6 @@ impl Board {
         )?;
         insert(&mut devices, "RTC", map::RTC, rtc.clone())?;
         insert(&mut devices, "CLINT", map::CLINT, engine.clint())?;
-        insert(&mut devices, "PLIC", map::PLIC, plic.clone())?;
         insert(&mut devices, "UART", map::UART0, uart)?;
         if let Some(flash) = &backends.flash {
             insert(
@@ -178,7 +187,7 @@ impl Board {
             console: &console,
             power_button: &power_button,
         };
-        let plugged = peripherals::plug(&mut devices, &plic, &parts)?;
+        let plugged = peripherals::plug(&mut devices, &interrupts, &parts)?;
         bus.complete(devices.build());
         Ok(Self {
             engine,
@@ -277,10 +286,11 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
     let tree = fdt::build(&FdtConfig {
         harts: config.cpus,
         ram: map::RAM_BASE..map::RAM_BASE + config.memory,
-        isa_extensions: ISA_EXTENSIONS.iter().map(|&name| name.into()).collect(),
+        isa_extensions: isa_extensions(config.interrupts),
         mmu_type: "riscv,sv57".into(),
         cache_block_size: CACHE_BLOCK as u32,
-        clint: placement.firmware.is_some(),
+        interrupts: config.interrupts,
+        machine_mode: placement.firmware.is_some(),
         flash: config.flash.is_some(),
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
         bootargs: config.cmdline.clone(),
@@ -289,6 +299,20 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
     })?;
     placement.write_device_tree(ram, &tree)?;
     Ok(placement)
+}
+
+/// The extensions of the harts: single letters first, then by letter as the names begin.
+fn isa_extensions(interrupts: Interrupts) -> Vec<String> {
+    let aia: &[&str] = match interrupts {
+        Interrupts::Plic => &[],
+        Interrupts::Aia => AIA_EXTENSIONS,
+    };
+    let is_privileged = |name: &&str| name.len() > 1 && name.starts_with('s');
+    let all = ISA_EXTENSIONS.iter().chain(aia).copied();
+    let (mut privileged, rest): (Vec<_>, Vec<_>) = all.partition(is_privileged);
+    privileged.sort_unstable();
+    let names = rest.into_iter().chain(privileged);
+    names.map(str::to_owned).collect()
 }
 
 /// Fresh random bytes for the guest kernel's generator.
@@ -321,26 +345,7 @@ fn boot(placement: &Placement, host: Arc<dyn ConsoleHost>) -> Boot {
     }
 }
 
-/// The PLIC's outputs: M-mode and S-mode of every hart, in this order.
-fn interrupt_inputs(engine: &Emulator, harts: u32) -> Result<Vec<Arc<dyn IrqLine>>, BoardError> {
-    (0..harts)
-        .flat_map(|hart| {
-            [
-                HartInterrupt::MachineExternal,
-                HartInterrupt::SupervisorExternal,
-            ]
-            .map(|input| engine.interrupt_line(hart, input))
-        })
-        .map(|line| line.ok_or_else(|| BoardError::Wiring("a hart has no inputs".into())))
-        .collect()
-}
-
-pub(super) fn wire(plic: &Arc<Plic>, source: u32) -> Result<Arc<dyn IrqLine>, BoardError> {
-    plic.line(source as usize)
-        .ok_or_else(|| BoardError::Wiring(format!("the PLIC has no source {source}")))
-}
-
-fn insert(
+pub(super) fn insert(
     devices: &mut BusBuilder,
     name: &'static str,
     window: map::Window,

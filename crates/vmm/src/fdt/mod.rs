@@ -3,6 +3,7 @@
 //!
 //! Bindings: Linux, `Documentation/devicetree/bindings/`.
 
+mod controllers;
 mod tree;
 
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 use std::ops::Range;
 
 use crate::board::map;
+use crate::spec::Interrupts;
 
 /// What differs between device trees of two machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +28,11 @@ pub struct FdtConfig {
     pub mmu_type: String,
     /// Bytes that Zicbom, Zicbop and Zicboz instructions work on.
     pub cache_block_size: u32,
-    /// Whether the guest sees the CLINT: M-mode firmware needs it, a kernel above SBI does not.
-    pub clint: bool,
+    /// The interrupt controllers.
+    pub interrupts: Interrupts,
+    /// Whether M-mode is the guest's, and with it the CLINT and controllers of its own: firmware needs
+    /// them, a kernel above SBI does not.
+    pub machine_mode: bool,
     /// Whether the board has flash.
     pub flash: bool,
     /// Number of virtio-mmio slots, up to [`map::VIRTIO_MMIO_SLOTS`].

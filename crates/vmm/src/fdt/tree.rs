@@ -3,35 +3,36 @@
 use vm_fdt::FdtWriter;
 
 use super::FdtConfig;
+use super::controllers::{
+    IMSIC_PHANDLE, M_SOFTWARE, M_TIMER, WIRES_PHANDLE, controllers, source_cells,
+};
 use crate::board::map::{self, Window};
+use crate::spec::Interrupts;
 
-type Result<T = ()> = std::result::Result<T, vm_fdt::Error>;
-
-/// Interrupts of a hart's own controller, the causes in `mcause` (RISC-V Privileged Architecture).
-const M_SOFTWARE: u32 = 3;
-const M_TIMER: u32 = 7;
-const S_EXTERNAL: u32 = 9;
-const M_EXTERNAL: u32 = 11;
+pub(super) type Result<T = ()> = std::result::Result<T, vm_fdt::Error>;
 
 /// Address spaces in the first cell of a PCI address (IEEE 1275 PCI bus binding, section 2.2.1).
 const PCI_IO: u32 = 0x0100_0000;
 const PCI_MEMORY_32: u32 = 0x0200_0000;
 const PCI_MEMORY_64: u32 = 0x0300_0000;
 
-const PLIC_PHANDLE: u32 = 1;
+/// Of 1 to 5, the others belong to interrupt controllers.
 const TEST_PHANDLE: u32 = 2;
 
 const fn cpu_phandle(hart: u32) -> u32 {
-    3 + 2 * hart
+    6 + 2 * hart
 }
 
 const fn intc_phandle(hart: u32) -> u32 {
-    4 + 2 * hart
+    7 + 2 * hart
 }
 
 /// Makes the tree of `config`, whose numbers are in range.
 pub(super) fn build(config: &FdtConfig) -> Result<Vec<u8>> {
-    let mut tree = Tree(FdtWriter::new()?);
+    let mut tree = Tree {
+        writer: FdtWriter::new()?,
+        interrupts: config.interrupts,
+    };
     tree.node("", |tree| {
         tree.cells("#address-cells", &[2])?;
         tree.cells("#size-cells", &[2])?;
@@ -49,7 +50,7 @@ pub(super) fn build(config: &FdtConfig) -> Result<Vec<u8>> {
         syscon(tree, "poweroff", map::TEST_POWER_OFF)?;
         syscon(tree, "reboot", map::TEST_REBOOT)
     })?;
-    tree.0.finish()
+    tree.writer.finish()
 }
 
 fn serial_name() -> String {
@@ -75,7 +76,7 @@ fn chosen(tree: &mut Tree, config: &FdtConfig) -> Result {
             tree.cells("linux,initrd-start", &split(initrd.start))?;
             tree.cells("linux,initrd-end", &split(initrd.end))?;
         }
-        tree.0.property("rng-seed", &config.rng_seed)
+        tree.writer.property("rng-seed", &config.rng_seed)
     })
 }
 
@@ -169,17 +170,17 @@ fn soc(tree: &mut Tree, config: &FdtConfig) -> Result {
         tree.cells("#size-cells", &[2])?;
         tree.string("compatible", "simple-bus")?;
         tree.flag("ranges")?;
-        if config.clint {
+        if config.machine_mode {
             clint(tree, config.harts)?;
         }
-        plic(tree, config.harts)?;
+        controllers(tree, config)?;
         serial(tree)?;
         rtc(tree)?;
         test(tree)?;
         for slot in 0..config.virtio_mmio_slots {
             virtio_mmio(tree, slot)?;
         }
-        pci(tree)
+        pci(tree, config.interrupts)
     })
 }
 
@@ -187,18 +188,6 @@ fn clint(tree: &mut Tree, harts: u32) -> Result {
     tree.device("clint", map::CLINT, |tree| {
         tree.strings("compatible", &["sifive,clint0", "riscv,clint0"])?;
         tree.hart_interrupts(harts, [M_SOFTWARE, M_TIMER])
-    })
-}
-
-fn plic(tree: &mut Tree, harts: u32) -> Result {
-    tree.device("plic", map::PLIC, |tree| {
-        tree.phandle(PLIC_PHANDLE)?;
-        tree.strings("compatible", &["sifive,plic-1.0.0", "riscv,plic0"])?;
-        tree.flag("interrupt-controller")?;
-        tree.cells("#interrupt-cells", &[1])?;
-        tree.cells("#address-cells", &[0])?;
-        tree.cells("riscv,ndev", &[map::PLIC_SOURCES])?;
-        tree.hart_interrupts(harts, [M_EXTERNAL, S_EXTERNAL])
     })
 }
 
@@ -241,7 +230,7 @@ fn virtio_mmio(tree: &mut Tree, slot: u32) -> Result {
     })
 }
 
-fn pci(tree: &mut Tree) -> Result {
+fn pci(tree: &mut Tree, interrupts: Interrupts) -> Result {
     tree.device("pci", map::PCIE_ECAM, |tree| {
         tree.string("compatible", "pci-host-ecam-generic")?;
         tree.string("device_type", "pci")?;
@@ -263,27 +252,25 @@ fn pci(tree: &mut Tree) -> Result {
         tree.cells("ranges", &ranges)?;
         // The wiring repeats every four devices: two bits of the device number, and the pin.
         tree.cells("interrupt-map-mask", &[3 << PCI_DEVICE_SHIFT, 0, 0, 7])?;
-        tree.cells("interrupt-map", &pci_interrupt_map())
+        tree.cells("interrupt-map", &pci_interrupt_map(interrupts))?;
+        if interrupts == Interrupts::Aia {
+            tree.cells("msi-parent", &[IMSIC_PHANDLE])?;
+        }
+        Ok(())
     })
 }
 
 /// Where the device number stands in the first cell of a PCI address.
 const PCI_DEVICE_SHIFT: u32 = 11;
 
-/// For each device and pin: its address, the pin counted from 1, and the PLIC's source.
-fn pci_interrupt_map() -> Vec<u32> {
+/// For each device and pin: its address, the pin counted from 1, and the source at the controller.
+fn pci_interrupt_map(interrupts: Interrupts) -> Vec<u32> {
     let mut map = Vec::new();
     for device in 0..4 {
         for pin in 0..4 {
             let source = map::pcie_irq(device, pin);
-            map.extend([
-                device << PCI_DEVICE_SHIFT,
-                0,
-                0,
-                pin + 1,
-                PLIC_PHANDLE,
-                source,
-            ]);
+            map.extend([device << PCI_DEVICE_SHIFT, 0, 0, pin + 1, WIRES_PHANDLE]);
+            map.extend(source_cells(interrupts, source));
         }
     }
     map
@@ -295,18 +282,21 @@ fn split(value: u64) -> [u32; 2] {
 }
 
 /// A tree in the making.
-struct Tree(FdtWriter);
+pub(super) struct Tree {
+    writer: FdtWriter,
+    interrupts: Interrupts,
+}
 
 impl Tree {
     /// Adds the node `name` with what `fill` puts into it.
     fn node(&mut self, name: &str, fill: impl FnOnce(&mut Self) -> Result) -> Result {
-        let node = self.0.begin_node(name)?;
+        let node = self.writer.begin_node(name)?;
         fill(self)?;
-        self.0.end_node(node)
+        self.writer.end_node(node)
     }
 
     /// Adds a device with registers at `window`.
-    fn device(
+    pub(super) fn device(
         &mut self,
         name: &str,
         window: Window,
@@ -318,21 +308,21 @@ impl Tree {
         })
     }
 
-    fn flag(&mut self, name: &str) -> Result {
-        self.0.property_null(name)
+    pub(super) fn flag(&mut self, name: &str) -> Result {
+        self.writer.property_null(name)
     }
 
-    fn string(&mut self, name: &str, value: &str) -> Result {
-        self.0.property_string(name, value)
+    pub(super) fn string(&mut self, name: &str, value: &str) -> Result {
+        self.writer.property_string(name, value)
     }
 
-    fn strings(&mut self, name: &str, values: &[impl ToString]) -> Result {
+    pub(super) fn strings(&mut self, name: &str, values: &[impl ToString]) -> Result {
         let values = values.iter().map(ToString::to_string).collect();
-        self.0.property_string_list(name, values)
+        self.writer.property_string_list(name, values)
     }
 
-    fn cells(&mut self, name: &str, cells: &[u32]) -> Result {
-        self.0.property_array_u32(name, cells)
+    pub(super) fn cells(&mut self, name: &str, cells: &[u32]) -> Result {
+        self.writer.property_array_u32(name, cells)
     }
 
     fn reg(&mut self, ranges: &[(u64, u64)]) -> Result {
@@ -344,18 +334,22 @@ impl Tree {
         self.cells("reg", &cells)
     }
 
-    fn phandle(&mut self, phandle: u32) -> Result {
-        self.0.property_phandle(phandle)
+    pub(super) fn phandle(&mut self, phandle: u32) -> Result {
+        self.writer.property_phandle(phandle)
     }
 
-    /// The device raises `source` of the PLIC.
+    /// The device raises `source` of the controller of wires.
     fn interrupt(&mut self, source: u32) -> Result {
-        self.cells("interrupt-parent", &[PLIC_PHANDLE])?;
-        self.cells("interrupts", &[source])
+        self.cells("interrupt-parent", &[WIRES_PHANDLE])?;
+        self.cells("interrupts", &source_cells(self.interrupts, source))
     }
 
-    /// The device raises two interrupts of every hart, hart by hart.
-    fn hart_interrupts(&mut self, harts: u32, causes: [u32; 2]) -> Result {
+    /// The device raises these interrupts of every hart, hart by hart.
+    pub(super) fn hart_interrupts<const N: usize>(
+        &mut self,
+        harts: u32,
+        causes: [u32; N],
+    ) -> Result {
         let cells: Vec<_> = (0..harts)
             .flat_map(|hart| causes.map(|cause| [intc_phandle(hart), cause]))
             .flatten()

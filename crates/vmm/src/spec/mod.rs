@@ -2,6 +2,7 @@
 
 mod disk;
 mod flash;
+mod interrupts;
 mod network;
 mod share;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use clade_disk::Format as DiskFormat;
 pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
+pub use interrupts::Interrupts;
 pub use network::{NetworkSpec, OutsideSpec, SwitchName};
 pub use share::{SHARES_MAX, ShareSpec};
 
@@ -91,6 +93,8 @@ pub struct MachineConfig {
     pub engine: EngineKind,
     /// How the engine goes about it.
     pub tier: Tier,
+    /// How devices reach the vCPUs.
+    pub interrupts: Interrupts,
     /// Number of vCPUs, at least 1.
     pub cpus: u32,
     /// Guest memory in bytes.
@@ -125,6 +129,7 @@ impl Default for MachineConfig {
         Self {
             engine: EngineKind::default(),
             tier: Tier::default(),
+            interrupts: Interrupts::default(),
             cpus: 1,
             memory: 1 << 30,
             firmware: None,
@@ -179,6 +184,14 @@ mod tests {
         for tier in Tier::ALL {
             let written = serde_json::to_value(tier).expect("written");
             assert_eq!(written, tier.name());
+        }
+    }
+
+    #[test]
+    fn interrupts_are_written_by_their_name() {
+        for interrupts in Interrupts::ALL {
+            let written = serde_json::to_value(interrupts).expect("written");
+            assert_eq!(written, interrupts.name());
         }
     }
 

@@ -12,14 +12,15 @@ mod vsock;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clade_devices::BusBuilder;
 use clade_devices::pci::PciHostBuilder;
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioDevice, VirtioPci};
-use clade_devices::{BusBuilder, Plic};
 use clade_engine::GuestRam;
 
 use super::console::ConsoleMux;
+use super::interrupts::InterruptControllers;
 use super::map;
-use super::virt::{BoardError, wire};
+use super::virt::BoardError;
 use crate::backends::Backends;
 use crate::io_thread::{IoTask, IoWaker, IoWorker};
 use crate::spec::MachineConfig;
@@ -109,13 +110,17 @@ pub(super) struct Plugged {
 /// Puts the PCI bus with all its devices onto `bus`.
 pub(super) fn plug(
     bus: &mut BusBuilder,
-    plic: &Arc<Plic>,
+    interrupts: &InterruptControllers,
     parts: &Parts<'_>,
 ) -> Result<Plugged, BoardError> {
-    let irq = |offset| wire(plic, map::PCIE_IRQ_BASE + offset);
+    let irq = |offset| interrupts.wire(map::PCIE_IRQ_BASE + offset);
+    let mut pci = PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]);
+    if let Some(messages) = interrupts.messages() {
+        pci = pci.with_messages(messages);
+    }
     let mut plugging = Plugging {
         parts,
-        pci: PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]),
+        pci,
         tasks: Vec::new(),
     };
     console::plug(&mut plugging)?;

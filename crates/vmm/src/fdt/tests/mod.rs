@@ -8,8 +8,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Made by QEMU; `qemu-virt.dts` says how.
+/// Made by QEMU; `qemu-virt.dts` and `qemu-aia-4.dts` say how.
 const QEMU: &[u8] = include_bytes!("qemu-virt.dtb");
+const QEMU_AIA_1: &[u8] = include_bytes!("qemu-aia-1.dtb");
+const QEMU_AIA_4: &[u8] = include_bytes!("qemu-aia-4.dtb");
 
 /// The machine that QEMU's tree describes.
 fn config() -> FdtConfig {
@@ -22,7 +24,8 @@ fn config() -> FdtConfig {
         isa_extensions: isa.map(str::to_owned).to_vec(),
         mmu_type: "riscv,sv57".to_owned(),
         cache_block_size: 64,
-        clint: true,
+        interrupts: Interrupts::Plic,
+        machine_mode: true,
         flash: true,
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
         bootargs: "console=ttyS0".to_owned(),
@@ -70,7 +73,11 @@ fn visit<'b, 'a: 'b>(
 fn value(name: &str, bytes: &[u8], phandles: &BTreeMap<u32, String>) -> Vec<String> {
     let (stride, at) = match name {
         "interrupt-parent" | "regmap" | "cpu" => (1, 0),
+        "msi-parent" | "riscv,children" => (1, 0),
+        "riscv,delegate" | "riscv,delegation" => (3, 0),
         "interrupts-extended" => (2, 0),
+        // The mask of a PCI address, then the controller and as many cells as it wants.
+        "interrupt-map" if bytes.len() == 16 * 7 * 4 => (7, 4),
         "interrupt-map" => (6, 4),
         _ => return bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
@@ -83,19 +90,25 @@ fn value(name: &str, bytes: &[u8], phandles: &BTreeMap<u32, String>) -> Vec<Stri
     cells.enumerate().map(resolve).collect()
 }
 
-/// Every node and property is as in QEMU's tree, but for these.
-#[test]
-fn as_qemu_describes_its_virt_machine() {
-    let ours = read(&build(&config()).unwrap());
-    let theirs = read(QEMU);
+/// The nodes and properties in which our tree differs from QEMU's, but for what QEMU has alone.
+fn differences(config: &FdtConfig, theirs: &[u8]) -> BTreeSet<(String, String)> {
+    let ours = read(&build(config).unwrap());
+    let theirs = read(theirs);
     let keys: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
-    let differing: BTreeSet<_> = keys
-        .into_iter()
+    keys.into_iter()
         .filter(|key| ours.get(key) != theirs.get(key))
         .filter(|(path, _)| !QEMU_ONLY.iter().any(|node| path == node))
-        .map(|(path, name)| (path.as_str(), name.as_str()))
-        .collect();
-    let mut expected = BTreeSet::from([
+        .cloned()
+        .collect()
+}
+
+/// Where every tree of ours differs from QEMU's.
+fn expected_differences(harts: u32) -> BTreeSet<(String, String)> {
+    let mut expected = BTreeSet::new();
+    let mut expect = |path: &str, name: &str| {
+        expected.insert((path.to_owned(), name.to_owned()));
+    };
+    for (path, name) in [
         ("/", "model"),
         ("/aliases", ""),
         ("/aliases", "serial0"),
@@ -103,21 +116,78 @@ fn as_qemu_describes_its_virt_machine() {
         // QEMU's tree tells systemd that it is one by its device fw-cfg.
         ("/hypervisor", ""),
         ("/hypervisor", "compatible"),
-        // QEMU counted one too many until 8.0.
-        ("/soc/plic@c000000", "riscv,ndev"),
-    ]);
-    for cpu in ["/cpus/cpu@0", "/cpus/cpu@1"] {
-        expected.extend([
-            (cpu, "mmu-type"),
-            (cpu, "riscv,isa"),
-            (cpu, "riscv,isa-base"),
-            (cpu, "riscv,isa-extensions"),
-            (cpu, "riscv,cbom-block-size"),
-            (cpu, "riscv,cbop-block-size"),
-            (cpu, "riscv,cboz-block-size"),
-        ]);
+    ] {
+        expect(path, name);
     }
-    assert_eq!(differing, expected);
+    for hart in 0..harts {
+        let cpu = format!("/cpus/cpu@{hart}");
+        for name in [
+            "mmu-type",
+            "riscv,isa",
+            "riscv,isa-base",
+            "riscv,isa-extensions",
+            "riscv,cbom-block-size",
+            "riscv,cbop-block-size",
+            "riscv,cboz-block-size",
+        ] {
+            expect(&cpu, name);
+        }
+    }
+    expected
+}
+
+/// Every node and property is as in QEMU's tree, but for these.
+#[test]
+fn as_qemu_describes_its_virt_machine() {
+    let mut expected = expected_differences(2);
+    // QEMU counted one too many until 8.0.
+    expected.insert(("/soc/plic@c000000".into(), "riscv,ndev".into()));
+    assert_eq!(differences(&config(), QEMU), expected);
+}
+
+#[test]
+fn as_qemu_describes_its_virt_machine_with_imsics() {
+    for (harts, theirs) in [(1, QEMU_AIA_1), (4, QEMU_AIA_4)] {
+        let config = FdtConfig {
+            harts,
+            interrupts: Interrupts::Aia,
+            ..config()
+        };
+        let mut expected = expected_differences(harts);
+        // What QEMU's drafts of 7.2 have and the bindings have not, or the other way round.
+        for (node, names) in [
+            ("imsics@24000000", ["#msi-cells", "riscv,ipi-id"]),
+            ("imsics@28000000", ["#msi-cells", "riscv,ipi-id"]),
+            ("aplic@c000000", ["#address-cells", "riscv,delegation"]),
+            ("aplic@d000000", ["#address-cells"; 2]),
+        ] {
+            let node = format!("/soc/{node}");
+            expected.extend(names.map(|name| (node.clone(), name.to_owned())));
+        }
+        assert_eq!(differences(&config, theirs), expected, "{harts} harts");
+    }
+}
+
+/// A kernel above the built-in SBI sees nothing of M-mode's interrupts.
+#[test]
+fn machine_mode_is_hidden_from_kernels() {
+    let config = FdtConfig {
+        interrupts: Interrupts::Aia,
+        machine_mode: false,
+        ..config()
+    };
+    let tree = read(&build(&config).unwrap());
+    let nodes: Vec<_> = tree
+        .keys()
+        .filter(|(path, name)| name.is_empty() && !path.contains("/cpus/"))
+        .map(|(path, _)| path.as_str())
+        .filter(|path| {
+            ["aplic", "imsics", "clint"]
+                .iter()
+                .any(|name| path.contains(name))
+        })
+        .collect();
+    assert_eq!(nodes, ["/soc/aplic@d000000", "/soc/imsics@28000000"]);
 }
 
 /// Devices that our board does not have.
@@ -173,7 +243,7 @@ fn what_the_caller_says_arrives() {
 fn what_is_not_there_is_not_described() {
     let isa_extensions = vec!["i".to_owned()];
     let config = FdtConfig {
-        clint: false,
+        machine_mode: false,
         flash: false,
         virtio_mmio_slots: 0,
         isa_extensions,
@@ -224,9 +294,11 @@ proptest! {
         pages in 1..1_u64 << 22,
         bootargs in "[^\0]*",
         rng_seed: Vec<u8>,
+        aia: bool,
     ) {
+        let interrupts = if aia { Interrupts::Aia } else { Interrupts::Plic };
         let ram = map::RAM_BASE..map::RAM_BASE + pages * 4096;
-        let config = FdtConfig { harts, ram, bootargs, rng_seed, ..config() };
+        let config = FdtConfig { harts, ram, bootargs, rng_seed, interrupts, ..config() };
         let dtb = build(&config).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         prop_assert_eq!(fdt.cpus().count(), harts as usize);
