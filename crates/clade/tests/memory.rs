@@ -1,0 +1,81 @@
+//! Memory that a guest does not use goes back to the host.
+
+mod common;
+
+use std::fs;
+
+use common::Home;
+use common::images::{alone, mini};
+
+const MIB: u64 = 1 << 20;
+
+/// Memory of the machine's process that nobody else has, in bytes.
+fn own_memory(home: &Home, name: &str) -> u64 {
+    let told = home.run(&["inspect", "--json", name]);
+    let json: serde_json::Value = serde_json::from_str(told.stdout()).expect("JSON");
+    let machine = json.get(0).unwrap_or(&json);
+    let pid = machine["pid"].as_u64().expect("a running machine");
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("its process");
+    let line = rollup.lines().find(|line| line.starts_with("Pss_Anon:"));
+    let kib: u64 = line
+        .and_then(|line| line.split_ascii_whitespace().nth(1)?.parse().ok())
+        .expect("a figure");
+    kib << 10
+}
+
+#[test]
+fn what_a_guest_frees_and_what_it_can_spare_goes_back_to_the_host() {
+    if mini("memory goes back to the host").is_none() {
+        return;
+    }
+    let _alone = alone();
+    let home = Home::with_cache();
+    let started = home.run(&["run", "-d", "--name", "box", "mini"]);
+    assert_eq!(started.code, Some(0), "{started:?}");
+    let ready = home.run(&["wait", "box", "--for", "ready", "--timeout", "50"]);
+    assert_eq!(ready.code, Some(0), "{ready:?}");
+    let shell = |script: &str| {
+        let done = home.run(&["exec", "box", "--", "sh", "-c", script]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        done.stdout().to_owned()
+    };
+    shell("mkdir /big && mount -t tmpfs -o size=500m tmpfs /big");
+
+    shell("dd if=/dev/urandom of=/big/file bs=1M count=300 2>/dev/null");
+    let full = own_memory(&home, "box");
+    shell("rm /big/file");
+    // Linux looks for free blocks every two seconds, and reports some at a time.
+    common::wait_until("the guest reports what is free", || {
+        own_memory(&home, "box") + 200 * MIB < full
+    });
+
+    let free = || -> u64 {
+        shell("free -m | grep Mem | tr -s ' ' | cut -d' ' -f4")
+            .trim()
+            .parse()
+            .expect("MiB")
+    };
+    let before = free();
+    assert!(before > 500, "{before}");
+    let limited = home.run(&["update", "--memory", "600M", "box"]);
+    assert_eq!((limited.code, limited.stdout()), (Some(0), "box\n"));
+    common::wait_until("the guest gives memory", || free() + 350 < before);
+    // It is the guest's again, and holds what is written to it.
+    home.run(&["update", "--memory", "1G", "box"]);
+    common::wait_until("the guest takes it back", || free() + 100 > before);
+    shell(
+        "dd if=/dev/urandom of=/big/a bs=1M count=400 2>/dev/null; cp /big/a /dev/null; \
+         test $(wc -c </big/a) = 419430400",
+    );
+
+    let more = home.run(&["update", "--memory", "2G", "box"]);
+    assert_eq!(more.code, Some(125));
+    assert!(more.stderr.contains("1024 MiB"), "{}", more.stderr);
+    home.run(&["kill", "box"]);
+    let stopped = home.run(&["update", "--memory", "1G", "box"]);
+    assert!(
+        stopped.stderr.contains("clade start box"),
+        "{}",
+        stopped.stderr
+    );
+}
