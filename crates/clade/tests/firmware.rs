@@ -1,7 +1,7 @@
-//! Disks that boot by themselves: a FAT volume with Debian's kernel, started by UEFI's shell from
-//! Debian's package.
+//! Disks that boot by themselves: a FAT volume with Debian's kernel, started by UEFI's shell and by
+//! U-Boot's extlinux from Debian's packages.
 //!
-//! Needs the image `mini` and the firmware: without them and without a network the test cannot run;
+//! Needs the image `mini` and the firmware: without them and without a network a test cannot run;
 //! it says so, and passes.
 
 mod common;
@@ -31,9 +31,9 @@ const LONG: Duration = Duration::from_secs(300);
 /// What the kernel is told: the console where firmware has its own, and to end at once.
 const CMDLINE: &str = "console=ttyS0 panic=-1 clade.stdin=pipe";
 
-/// What the test needs, or none, which is said.
-fn prepared(test: &str) -> Option<Image> {
-    let firmware = clade_images::firmware(FirmwareName::Edk2, &Source::default(), &Silent);
+/// What a test needs, or none, which is said.
+fn prepared(test: &str, firmware: FirmwareName) -> Option<Image> {
+    let firmware = clade_images::firmware(firmware, &Source::default(), &Silent);
     unless_offline(test, firmware)?;
     mini(test)
 }
@@ -70,22 +70,44 @@ fn fill(file: &File, image: &Image) -> io::Result<()> {
     };
     copy(&image.kernel, "linux")?;
     copy(&image.initrd, "initrd")?;
+    let extlinux = root.create_dir("extlinux")?;
+    let entry = format!("label mini\n  kernel /linux\n  initrd /initrd\n  append {CMDLINE}\n");
+    let mut config = extlinux.create_file("extlinux.conf")?;
+    config.write_all(entry.as_bytes())?;
     let mut script = root.create_file("startup.nsh")?;
     script.write_all(format!("fs0:\r\nlinux initrd=\\initrd {CMDLINE}\r\n").as_bytes())
 }
 
 #[test]
 fn uefi_starts_a_kernel_by_its_stub() {
-    let Some(image) = prepared("uefi_starts_a_kernel_by_its_stub") else {
+    boot(
+        "uefi_starts_a_kernel_by_its_stub",
+        FirmwareName::Edk2,
+        "UEFI",
+    );
+}
+
+#[test]
+fn u_boot_starts_what_extlinux_names() {
+    boot(
+        "u_boot_starts_what_extlinux_names",
+        FirmwareName::UBoot,
+        "none",
+    );
+}
+
+/// Boots a disk, and has the guest say something that only a running Linux can.
+fn boot(test: &str, firmware: FirmwareName, interface: &str) {
+    let Some(image) = prepared(test, firmware) else {
         return;
     };
     let folder = tempfile::tempdir().expect("folder");
     let disk = folder.path().join("disk.img");
     make_disk(&disk, &image).expect("disk");
-    let name = format!("test-edk2-{}", std::process::id());
+    let name = format!("test-{}-{}", firmware.name(), std::process::id());
     let output = folder.path().join("output");
     let mut child = clade(&["run", "--rm", "--name", &name, "--network", "none"])
-        .args(["--firmware", "edk2", "--disk"])
+        .args(["--firmware", firmware.name(), "--disk"])
         .arg(format!("{},ro", disk.display()))
         .stdout(File::create(&output).expect("file"))
         .stderr(Stdio::inherit())
@@ -109,6 +131,6 @@ fn uefi_starts_a_kernel_by_its_stub() {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    let expected = format!("kernel is {}, firmware UEFI", image.kernel_version);
+    let expected = format!("kernel is {}, firmware {interface}", image.kernel_version);
     assert!(said().contains(&expected), "{}", said());
 }

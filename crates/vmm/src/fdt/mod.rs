@@ -63,6 +63,9 @@ pub enum FdtError {
     Writer(#[from] vm_fdt::Error),
 }
 
+/// Free space at the end of a blob in bytes.
+const ROOM: usize = 16 << 10;
+
 /// Makes the device tree of the machine that `config` describes.
 ///
 /// # Errors
@@ -77,5 +80,16 @@ pub fn build(config: &FdtConfig) -> Result<Vec<u8>, FdtError> {
     if config.bootargs.contains('\0') {
         return Err(FdtError::NulInBootargs);
     }
-    Ok(tree::build(config)?)
+    Ok(with_room(tree::build(config)?))
+}
+
+/// Lengthens a blob by [`ROOM`]: boot loaders put nodes and properties into it where it lies (U-Boot
+/// makes it larger without asking what is behind it).
+fn with_room(mut blob: Vec<u8>) -> Vec<u8> {
+    // Devicetree Specification 5.2: `totalsize` includes free space at the end.
+    const TOTAL_SIZE: std::ops::Range<usize> = 4..8;
+    blob.resize(blob.len() + ROOM, 0);
+    let size = u32::try_from(blob.len()).unwrap_or(u32::MAX);
+    blob[TOTAL_SIZE].copy_from_slice(&size.to_be_bytes());
+    blob
 }
