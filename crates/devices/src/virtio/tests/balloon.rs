@@ -7,15 +7,13 @@ use proptest::prelude::*;
 use vm_memory::GuestMemoryBackend;
 use vm_memory::bitmap::Bitmap;
 
-use super::block_board::Alarm;
 use super::driver::{BUFFERS, Driver, NEEDS_RESET, NEXT, Ring, VERSION_1, WRITE, read, write};
-use super::{RAM, RAM_SIZE, SLOT, peek, poke, ram};
-use crate::pci::PciHostBuilder;
+use super::{PluggedIn, RAM, RAM_SIZE, Wakes, peek, plug_in_beside, poke, ram};
+use crate::Bus;
 use crate::sync::lock;
 use crate::testing::Wire;
 use crate::virtio::balloon::{BalloonState, MemoryReclaim};
-use crate::virtio::{GuestSlice, VirtioBalloon, VirtioPci};
-use crate::{Bus, BusBuilder};
+use crate::virtio::{GuestSlice, VirtioBalloon};
 
 const INFLATE: u16 = 0;
 const DEFLATE: u16 = 1;
@@ -36,27 +34,20 @@ impl MemoryReclaim for Taken {
 struct Board {
     ram: Arc<GuestRam>,
     taken: Taken,
-    alarm: Arc<Alarm>,
+    wakes: Arc<Wakes>,
     wires: [Arc<Wire>; 4],
     balloon: Arc<VirtioBalloon>,
-    bus: Bus,
+    bus: Arc<Bus>,
 }
 
 fn board() -> Board {
-    let (ram, taken, alarm) = (ram(), Taken::default(), Arc::new(Alarm::default()));
-    let balloon = VirtioBalloon::new(ram.clone(), Box::new(taken.clone()), alarm.clone());
-    let wires: [Arc<Wire>; 4] = Default::default();
-    let mut builder = PciHostBuilder::new(wires.clone().map(|wire| wire as _));
-    builder
-        .plug(SLOT, |pin| VirtioPci::new(balloon.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
-    let bus = bus.build();
+    let (ram, taken, wakes) = (ram(), Taken::default(), Arc::new(Wakes::default()));
+    let balloon = VirtioBalloon::new(ram.clone(), Box::new(taken.clone()), wakes.clone());
+    let PluggedIn { wires, bus, .. } = plug_in_beside(ram.clone(), balloon.clone());
     Board {
         ram,
         taken,
-        alarm,
+        wakes,
         wires,
         balloon,
         bus,
@@ -95,7 +86,7 @@ fn ask(board: &Board, driver: &Driver<'_>, ring: &mut Ring<'_>, queue: u16, page
     ring.describe(0, (BUFFERS, numbers.len() as u32, 0, 0));
     ring.offer(0);
     driver.notify(queue);
-    assert_ne!(board.alarm.take(), 0);
+    assert_ne!(board.wakes.count(), 0);
     assert!(!board.balloon.process());
 }
 

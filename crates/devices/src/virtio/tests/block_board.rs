@@ -2,18 +2,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clade_engine::GuestRam;
 
 use super::driver::{BUFFERS, Descriptor, Driver, NEXT, Ring, WRITE};
-use super::{SLOT, peek, poke, ram};
-use crate::pci::PciHostBuilder;
+use super::{PluggedIn, Wakes, peek, plug_in, poke};
+use crate::Bus;
 use crate::testing::Wire;
 use crate::virtio::block::{BlockBackend, BlockInfo, BlockOperation, BlockOptions};
-use crate::virtio::{VirtioBlock, VirtioPci, Waker};
-use crate::{Bus, BusBuilder};
+use crate::virtio::{VirtioBlock, VirtioPci};
 
 /// Sectors of the disk.
 pub(super) const SECTORS: u64 = 64;
@@ -32,21 +30,6 @@ pub(super) const WRITE_ZEROES: u32 = 13;
 
 /// A status that no device writes.
 pub(super) const UNTOUCHED: u8 = 0xee;
-
-#[derive(Default)]
-pub(super) struct Alarm(AtomicU64);
-
-impl Alarm {
-    pub(super) fn take(&self) -> u64 {
-        self.0.swap(0, Ordering::SeqCst)
-    }
-}
-
-impl Waker for Alarm {
-    fn wake(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// A disk in memory, as the test sees it.
 #[derive(Default)]
@@ -158,14 +141,13 @@ pub(super) struct DiskBoard {
     pub(super) ram: Arc<GuestRam>,
     pub(super) wires: [Arc<Wire>; 4],
     pub(super) medium: Arc<Mutex<Medium>>,
-    pub(super) alarm: Arc<Alarm>,
+    pub(super) wakes: Arc<Wakes>,
     pub(super) device: Arc<VirtioBlock>,
     pub(super) function: Arc<VirtioPci>,
-    pub(super) bus: Bus,
+    pub(super) bus: Arc<Bus>,
 }
 
 pub(super) fn disk_board(read_only: bool) -> DiskBoard {
-    let ram = ram();
     let medium = Arc::new(Mutex::new(Medium {
         bytes: (0..SECTORS * 512).map(|at| (at / 512) as u8).collect(),
         ..Medium::default()
@@ -178,23 +160,23 @@ pub(super) fn disk_board(read_only: bool) -> DiskBoard {
         serial: "a serial number of 26 byte".into(),
         queues: 2,
     };
-    let alarm = Arc::new(Alarm::default());
-    let device = VirtioBlock::new(Box::new(disk), options, alarm.clone());
-    let wires: [Arc<Wire>; 4] = Default::default();
-    let mut builder = PciHostBuilder::new(wires.clone().map(|wire| wire as _));
-    let function = builder
-        .plug(SLOT, |pin| VirtioPci::new(device.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
+    let wakes = Arc::new(Wakes::default());
+    let device = VirtioBlock::new(Box::new(disk), options, wakes.clone());
+    let PluggedIn {
+        ram,
+        wires,
+        function,
+        bus,
+        ..
+    } = plug_in(device.clone());
     DiskBoard {
         ram,
         wires,
         medium,
-        alarm,
+        wakes,
         device,
         function,
-        bus: bus.build(),
+        bus,
     }
 }
 

@@ -1,39 +1,21 @@
 //! The file system device (section 5.11).
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clade_engine::GuestRam;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::driver::*;
-use super::{SLOT, ram};
-use crate::pci::PciHostBuilder;
-use crate::testing::Wire;
+use super::{PluggedIn, Wakes, plug_in};
+use crate::Bus;
 use crate::virtio::fs::{FsBackend, FsState, TAG_MAX};
-use crate::virtio::{GuestSlice, VirtioFs, VirtioPci, Waker};
-use crate::{Bus, BusBuilder};
-
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Count {
-    fn get(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl Waker for Count {
-    fn wake(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+use crate::virtio::{GuestSlice, VirtioFs, Waker};
 
 /// Answers with what it was asked, twice.
 #[derive(Clone, Default)]
 struct Echo {
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
-    resets: Arc<Count>,
+    resets: Arc<Wakes>,
 }
 
 impl FsBackend for Echo {
@@ -62,28 +44,21 @@ struct Board {
     ram: Arc<GuestRam>,
     device: Arc<VirtioFs>,
     echo: Echo,
-    woken: Arc<Count>,
-    bus: Bus,
+    woken: Arc<Wakes>,
+    bus: Arc<Bus>,
 }
 
 fn board(tag: &str) -> Board {
-    let ram = ram();
-    let wires: [Arc<Wire>; 4] = Default::default();
-    let mut builder = PciHostBuilder::new(wires.map(|wire| wire as _));
     let echo = Echo::default();
-    let woken = Arc::new(Count::default());
+    let woken = Arc::new(Wakes::default());
     let device = VirtioFs::new(tag, Box::new(echo.clone()), woken.clone());
-    builder
-        .plug(SLOT, |pin| VirtioPci::new(device.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
+    let PluggedIn { ram, bus, .. } = plug_in(device.clone());
     Board {
         ram,
         device,
         echo,
         woken,
-        bus: bus.build(),
+        bus,
     }
 }
 
@@ -129,12 +104,12 @@ fn requests_are_served_on_the_hosts_thread_and_only_there() {
     let driver = Driver::attach(&board.bus);
     let [mut urgent, mut requests] = driver.start(&board.ram, VERSION_1);
     while board.device.process() {}
-    let woken = board.woken.get();
+    let woken = board.woken.count();
     ask(&mut requests, 0, b"lookup");
     ask(&mut requests, 3, b"read");
     ask(&mut urgent, 6, b"forget");
     driver.notify(1);
-    assert_eq!(board.woken.get(), woken + 1);
+    assert_eq!(board.woken.count(), woken + 1);
     assert!(requests.take().is_none() && board.echo.requests.lock().unwrap().is_empty());
     while board.device.process() {}
     assert_eq!(requests.take(), Some((0, 4 + 6)));
@@ -153,7 +128,7 @@ fn a_reset_reaches_the_backend_and_a_bad_request_does_not() {
     let board = board("share0");
     let driver = Driver::attach(&board.bus);
     let [_, mut requests] = driver.start(&board.ram, VERSION_1);
-    let resets = board.echo.resets.get();
+    let resets = board.echo.resets.count();
     requests.describe(0, (0x1000, 40, 0, 0));
     requests.offer(0);
     driver.notify(1);
@@ -161,6 +136,6 @@ fn a_reset_reaches_the_backend_and_a_bad_request_does_not() {
     assert_ne!(driver.status() & NEEDS_RESET, 0);
     assert!(board.echo.requests.lock().unwrap().is_empty());
     driver.set_status(0);
-    assert_eq!(board.echo.resets.get(), resets + 1);
+    assert_eq!(board.echo.resets.count(), resets + 1);
     assert!(!board.device.process(), "nothing to do without a driver");
 }

@@ -7,11 +7,9 @@ use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::driver::{BUFFERS, Driver, NEEDS_RESET, Ring, VERSION_1, WRITE, read, write};
-use super::{RAM, SLOT, ram};
-use crate::pci::PciHostBuilder;
-use crate::testing::Wire;
-use crate::virtio::{PowerButton, VirtioPci};
-use crate::{Bus, BusBuilder};
+use super::{PluggedIn, RAM, plug_in};
+use crate::Bus;
+use crate::virtio::PowerButton;
 
 const EVENTS: u16 = 0;
 const STATUS: u16 = 1;
@@ -19,24 +17,13 @@ const STATUS: u16 = 1;
 struct Board {
     ram: Arc<GuestRam>,
     button: Arc<PowerButton>,
-    bus: Bus,
+    bus: Arc<Bus>,
 }
 
 fn board() -> Board {
-    let ram = ram();
-    let wires: [Arc<Wire>; 4] = Default::default();
-    let mut builder = PciHostBuilder::new(wires.map(|wire| wire as _));
     let button = PowerButton::new();
-    builder
-        .plug(SLOT, |pin| VirtioPci::new(button.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
-    Board {
-        ram,
-        button,
-        bus: bus.build(),
-    }
+    let PluggedIn { ram, bus, .. } = plug_in(button.clone());
+    Board { ram, button, bus }
 }
 
 /// What the configuration structure answers to a selection.

@@ -17,11 +17,12 @@ mod rng;
 mod vsock;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clade_engine::GuestRam;
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{VirtioConsole, VirtioPci};
+use super::{VirtioConsole, VirtioDevice, VirtioPci, Waker};
 use crate::pci::{PciHost, PciHostBuilder};
 use crate::testing::{Messages, Screen, Wire};
 use crate::{Bus, BusBuilder, ConsoleHost};
@@ -40,6 +41,58 @@ struct Board {
     function: Arc<VirtioPci>,
     pci: Arc<PciHost>,
     bus: Arc<Bus>,
+}
+
+/// A board with guest memory and one device, in slot 6 of its PCI bus.
+struct PluggedIn {
+    ram: Arc<GuestRam>,
+    wires: [Arc<Wire>; 4],
+    messages: Arc<Messages>,
+    function: Arc<VirtioPci>,
+    pci: Arc<PciHost>,
+    bus: Arc<Bus>,
+}
+
+fn plug_in(device: Arc<dyn VirtioDevice>) -> PluggedIn {
+    plug_in_beside(ram(), device)
+}
+
+/// The same, for a device that knows the memory itself.
+fn plug_in_beside(ram: Arc<GuestRam>, device: Arc<dyn VirtioDevice>) -> PluggedIn {
+    let wires: [Arc<Wire>; 4] = Default::default();
+    let messages = Arc::new(Messages::default());
+    let mut builder =
+        PciHostBuilder::new(wires.clone().map(|wire| wire as _)).with_messages(messages.clone());
+    let function = builder
+        .plug(SLOT, |pin| VirtioPci::new(device, &ram, pin))
+        .unwrap();
+    let pci = builder.build();
+    let mut bus = BusBuilder::new();
+    pci.map(&mut bus).unwrap();
+    PluggedIn {
+        ram,
+        wires,
+        messages,
+        function,
+        pci,
+        bus: Arc::new(bus.build()),
+    }
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wakes {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Waker for Wakes {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 fn ram() -> Arc<GuestRam> {
@@ -62,18 +115,15 @@ fn board() -> Board {
 }
 
 fn board_with(screen: Arc<Screen>, host: Arc<dyn ConsoleHost>) -> Board {
-    let ram = ram();
-    let wires: [Arc<Wire>; 4] = Default::default();
-    let messages = Arc::new(Messages::default());
-    let mut builder =
-        PciHostBuilder::new(wires.clone().map(|wire| wire as _)).with_messages(messages.clone());
     let console = VirtioConsole::new(host);
-    let function = builder
-        .plug(SLOT, |pin| VirtioPci::new(console.clone(), &ram, pin))
-        .unwrap();
-    let pci = builder.build();
-    let mut bus = BusBuilder::new();
-    pci.map(&mut bus).unwrap();
+    let PluggedIn {
+        ram,
+        wires,
+        messages,
+        function,
+        pci,
+        bus,
+    } = plug_in(console.clone());
     Board {
         ram,
         wires,
@@ -82,7 +132,7 @@ fn board_with(screen: Arc<Screen>, host: Arc<dyn ConsoleHost>) -> Board {
         console,
         function,
         pci,
-        bus: Arc::new(bus.build()),
+        bus,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clade_engine::GuestRam;
 use proptest::prelude::*;
@@ -11,11 +10,9 @@ use vm_memory::{Bytes, GuestAddress};
 use super::driver::{
     BUFFERS, Driver, EVENT_INDEX, NEEDS_RESET, NEXT, Ring, VERSION_1, WRITE, read,
 };
-use super::{RAM, SLOT, ram};
-use crate::pci::PciHostBuilder;
-use crate::testing::Wire;
-use crate::virtio::{NetBackend, NetOffloads, VirtioNet, VirtioPci, Waker};
-use crate::{Bus, BusBuilder};
+use super::{PluggedIn, RAM, Wakes, plug_in};
+use crate::Bus;
+use crate::virtio::{NetBackend, NetOffloads, VirtioNet};
 
 const CSUM: u64 = 1;
 const GUEST_CSUM: u64 = 1 << 1;
@@ -49,15 +46,6 @@ impl NetBackend for Cable {
     }
 }
 
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Waker for Wakes {
-    fn wake(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 struct Board {
     ram: Arc<GuestRam>,
     wakes: Arc<Wakes>,
@@ -66,21 +54,14 @@ struct Board {
 }
 
 fn board() -> Board {
-    let ram = ram();
-    let wires: [Arc<Wire>; 4] = Default::default();
     let wakes = Arc::new(Wakes::default());
     let device = VirtioNet::new(ADDRESS, wakes.clone());
-    let mut builder = PciHostBuilder::new(wires.map(|wire| wire as _));
-    builder
-        .plug(SLOT, |pin| VirtioPci::new(device.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
+    let PluggedIn { ram, bus, .. } = plug_in(device.clone());
     Board {
         ram,
         wakes,
         device,
-        bus: Arc::new(bus.build()),
+        bus,
     }
 }
 
@@ -117,7 +98,7 @@ fn the_driver_finds_the_address_and_the_host_hears_of_the_driver() {
     let at = |offset| read(&board.bus, driver.address(4, offset), 1) as u8;
     assert_eq!([0, 1, 2, 3, 4, 5].map(at), ADDRESS);
     assert_eq!(at(6), 1, "the link is up");
-    assert!(board.wakes.0.load(Ordering::SeqCst) > 0);
+    assert!(board.wakes.count() > 0);
     board.device.process(&mut cable);
     let offloads = NetOffloads {
         checksum: true,
@@ -140,10 +121,10 @@ fn packets_of_the_guest_go_out_on_the_devices_thread() {
         ring.describe(index, (address, piece.len() as u32, more, index + 1));
     }
     ring.offer(0);
-    let before = board.wakes.0.load(Ordering::SeqCst);
+    let before = board.wakes.count();
     driver.notify(1);
     assert_eq!(ring.take(), None);
-    assert_eq!(board.wakes.0.load(Ordering::SeqCst), before + 1);
+    assert_eq!(board.wakes.count(), before + 1);
     let mut cable = Cable::default();
     assert!(board.device.process(&mut cable));
     assert_eq!(cable.sent, [sent]);

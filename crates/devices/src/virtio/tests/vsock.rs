@@ -9,12 +9,10 @@ use proptest::prelude::*;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::driver::{BUFFERS, Driver, NEEDS_RESET, NEXT, Ring, VERSION_1, WRITE, read};
-use super::{RAM, SLOT, ram};
-use crate::pci::PciHostBuilder;
-use crate::testing::Wire;
+use super::{PluggedIn, RAM, Wakes, plug_in};
+use crate::Bus;
+use crate::virtio::VirtioVsock;
 use crate::virtio::vsock::{VsockHost, VsockStream};
-use crate::virtio::{VirtioPci, VirtioVsock, Waker};
-use crate::{Bus, BusBuilder};
 
 const CID: u32 = 77;
 const HEADER: usize = 44;
@@ -125,12 +123,6 @@ impl VsockHost for Host {
     }
 }
 
-struct Nobody;
-
-impl Waker for Nobody {
-    fn wake(&self) {}
-}
-
 struct Board {
     ram: Arc<GuestRam>,
     host: Arc<Host>,
@@ -139,21 +131,14 @@ struct Board {
 }
 
 fn board() -> Board {
-    let ram = ram();
-    let wires: [Arc<Wire>; 4] = Default::default();
     let host = Arc::new(Host::default());
-    let device = VirtioVsock::new(CID, host.clone(), Arc::new(Nobody));
-    let mut builder = PciHostBuilder::new(wires.map(|wire| wire as _));
-    builder
-        .plug(SLOT, |pin| VirtioPci::new(device.clone(), &ram, pin))
-        .unwrap();
-    let mut bus = BusBuilder::new();
-    builder.build().map(&mut bus).unwrap();
+    let device = VirtioVsock::new(CID, host.clone(), Arc::new(Wakes::default()));
+    let PluggedIn { ram, bus, .. } = plug_in(device.clone());
     Board {
         ram,
         host,
         device,
-        bus: Arc::new(bus.build()),
+        bus,
     }
 }
 
