@@ -20,6 +20,14 @@ pub(crate) struct Owner {
     pub(crate) group: u32,
 }
 
+impl Owner {
+    /// Nobody has the number -1, which to chown(2) means "as before".
+    pub(crate) fn check(self) -> Result<Self, Errno> {
+        let nobody = [self.user, self.group].contains(&u32::MAX);
+        if nobody { Err(Errno::INVAL) } else { Ok(self) }
+    }
+}
+
 /// How files are given to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ownership {
@@ -55,6 +63,7 @@ impl Ownership {
 
     /// Gives a file to `owner`.
     pub(crate) fn give(self, handle: impl AsFd, status: &Statx, owner: Owner) -> Result<(), Errno> {
+        let owner = owner.check()?;
         let handle = handle.as_fd();
         if self == Self::Real {
             let user = Some(Uid::from_raw(owner.user));

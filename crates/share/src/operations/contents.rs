@@ -10,6 +10,7 @@ use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
 use zerocopy::IntoBytes;
 
+use super::names::asking;
 use super::session::MAX_TRANSFER;
 use crate::handles::Version;
 use crate::server::Share;
@@ -63,13 +64,14 @@ impl Share {
         let flags = self.host_flags(create.flags)?;
         self.handles.room()?;
         let folder = self.inodes.handle(parent)?;
+        let owner = asking(request)?;
         let new = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let private = Mode::RUSR | Mode::WUSR;
         let (file, handle) = match openat(&folder, &name, flags | new, private) {
             Ok(file) => {
                 let path = host::path_of(&file);
                 let handle = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-                self.settle(request, &folder, &handle, Some(create.mode))?;
+                self.settle(owner, &folder, &handle, Some(create.mode))?;
                 (file, handle)
             }
             // Somebody on the host was first; what it is must be seen before it is opened.

@@ -65,27 +65,24 @@ impl Share {
     ) -> Result<Reply, Errno> {
         let parent = request.header.nodeid;
         let folder = self.inodes.handle(parent)?;
+        let owner = asking(request)?;
         make(&folder, name)?;
         let made = host::find(&folder, name)?;
-        self.settle(request, &folder, &made, mode)?;
+        self.settle(owner, &folder, &made, mode)?;
         Ok(Reply::of(&self.tell(parent, name, made)?))
     }
 
-    /// Gives a new file its owner and its mode: of those that make files, the host knows another
+    /// Gives a new file to `owner`, who asked for it, and its mode: of those that make files, the host knows another
     /// user, and a mask (`umask`).
     pub(crate) fn settle(
         &self,
-        request: &Request,
+        mut owner: Owner,
         folder: &OwnedFd,
         made: &OwnedFd,
         mode: Option<u32>,
     ) -> Result<(), Errno> {
         let above = host::status(folder)?;
         let status = host::status(made)?;
-        let mut owner = Owner {
-            user: request.header.uid,
-            group: request.header.gid,
-        };
         let mut mode = mode.map(|mode| mode & host::MODE_BITS);
         // In a folder with this bit everything belongs to the folder's group.
         if u32::from(above.stx_mode) & host::SET_GROUP != 0 {
@@ -168,4 +165,13 @@ impl Share {
         let handle = host::find(&folder, name)?;
         Ok(Reply::of(&self.tell(parent, name, handle)?))
     }
+}
+
+/// Whose request it is.
+pub(crate) fn asking(request: &Request) -> Result<Owner, Errno> {
+    let owner = Owner {
+        user: request.header.uid,
+        group: request.header.gid,
+    };
+    owner.check()
 }

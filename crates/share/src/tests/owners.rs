@@ -47,6 +47,21 @@ fn a_file_has_the_mode_that_the_guest_gave_it_whatever_the_hosts_mask() {
 }
 
 #[test]
+fn nobody_has_the_number_minus_one() {
+    for ownership in [Ownership::of_this_process(), Ownership::Recorded] {
+        let mut guest = Guest::new();
+        guest.share.ownership = ownership;
+        let file = guest.create(ROOT, "file", 2, 0o644).expect("made").0.nodeid;
+        for (user, group) in [(u32::MAX, 0), (0, u32::MAX)] {
+            assert_eq!(guest.set(file, give(user, group)).err(), Some(libc::EINVAL));
+            (guest.user, guest.group) = (user, group);
+            let made = guest.create(ROOT, "other", 2, 0o644);
+            assert_eq!(made.err(), Some(libc::EINVAL));
+        }
+    }
+}
+
+#[test]
 fn owners_that_the_host_refuses_are_recorded() {
     let Some(mut guest) = unprivileged() else {
         return;
