@@ -10,9 +10,11 @@ mod driver;
 
 use std::sync::Arc;
 
+use clade_devices::virtio::balloon::MemoryReclaim;
 use clade_devices::virtio::fs::FsBackend;
 use clade_devices::virtio::{
-    GuestSlice, NetBackend, NetOffloads, PowerButton, VirtioConsole, VirtioFs, VirtioNet, VirtioRng,
+    GuestSlice, NetBackend, NetOffloads, PowerButton, VirtioBalloon, VirtioConsole, VirtioFs,
+    VirtioNet, VirtioRng,
 };
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::Entropy;
@@ -28,6 +30,12 @@ impl ConsoleHost for Nothing {
 impl Entropy for Nothing {
     fn fill(&self, bytes: &mut [u8]) {
         bytes.fill(0x55);
+    }
+}
+
+impl MemoryReclaim for Nothing {
+    fn reclaim(&self, memory: &GuestSlice<'_>) {
+        memory.copy_from(&vec![0_u8; memory.len()]);
     }
 }
 
@@ -70,11 +78,12 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((kind, steps)) = bytes.split_first() else {
         return;
     };
-    match kind % 5 {
+    match kind % 6 {
         0 => console(steps),
         1 => entropy(steps),
         2 => button(steps),
         3 => network(steps),
+        4 => balloon(steps),
         _ => folder(steps),
     }
 });
@@ -107,6 +116,18 @@ fn network(steps: &[u8]) {
     let device = VirtioNet::new([2, 0, 0, 0, 0, 1], Arc::new(Nothing));
     let mut mirror = Mirror::default();
     Board::new(device.clone(), 2).play(steps, |_| while device.process(&mut mirror) {});
+    device.restore(&device.save());
+}
+
+fn balloon(steps: &[u8]) {
+    let ram = driver::memory();
+    let device = VirtioBalloon::new(ram.clone(), Box::new(Nothing), Arc::new(Nothing));
+    Board::beside(ram, device.clone(), 3).play(steps, |work| {
+        if let Work::Host(pages) = work {
+            device.set_target(pages as u32);
+        }
+        while device.process() {}
+    });
     device.restore(&device.save());
 }
 

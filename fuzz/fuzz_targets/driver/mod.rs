@@ -3,12 +3,15 @@
 //! The input is a sequence of steps of 11 bytes: what to do, where, and a value. Queues of eight
 //! descriptors lie at the beginning of memory; buffers may be anywhere, rings included.
 
+// Each target uses a part of it.
+#![allow(dead_code)]
+
 use std::sync::Arc;
 
 use clade_devices::pci::PciHostBuilder;
 use clade_devices::virtio::{VirtioDevice, VirtioPci, Waker};
 use clade_devices::{Bus, BusBuilder};
-use clade_engine::{GuestRam, IoBus, IrqLine};
+use clade_engine::{GuestRam, IoBus, IrqLine, MsiSink};
 use vm_memory::{Bytes, GuestAddress};
 
 const RAM: u64 = 0x8000_0000;
@@ -16,6 +19,11 @@ const RAM_SIZE: usize = 1 << 16;
 const ECAM: u64 = 0x3000_0000;
 const BAR: u64 = 0x4_0000_0000;
 const SLOT: u8 = 8;
+/// The device's configuration space.
+const CONFIG: u64 = ECAM + ((SLOT as u64) << 15);
+/// The table of messages, and the register that says where it is.
+const MESSAGES: u64 = 0x4000_0000;
+const MESSAGES_BAR: u64 = 0x14;
 
 /// Registers of the common configuration (section 4.1.4.3), and where queues are notified.
 const FEATURE_SELECT: u64 = 0x00;
@@ -31,7 +39,7 @@ const NOTIFY: u64 = 0x3000;
 
 const SIZE: u64 = 8;
 
-/// An interrupt that leads nowhere, and a waker that nobody listens to.
+/// An interrupt that leads nowhere, by wire or message, and a waker that nobody listens to.
 pub struct Nothing;
 
 impl Waker for Nothing {
@@ -40,6 +48,16 @@ impl Waker for Nothing {
 
 impl IrqLine for Nothing {
     fn set_level(&self, _asserted: bool) {}
+}
+
+impl MsiSink for Nothing {
+    fn signal(&self, _address: u64, _data: u32) {}
+}
+
+/// Guest memory.
+pub fn memory() -> Arc<GuestRam> {
+    let ram = GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE)]);
+    Arc::new(ram.expect("memory"))
 }
 
 /// Where a queue's descriptors, available ring and used ring are.
@@ -57,9 +75,13 @@ pub struct Board {
 impl Board {
     /// Plugs in a device that has this many queues.
     pub fn new(device: Arc<dyn VirtioDevice>, queues: u64) -> Self {
-        let ram = GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE)]).expect("memory");
-        let ram = Arc::new(ram);
-        let mut pci = PciHostBuilder::new([0; 4].map(|_| Arc::new(Nothing) as _));
+        Self::beside(memory(), device, queues)
+    }
+
+    /// The same, for a device that knows the memory itself.
+    pub fn beside(ram: Arc<GuestRam>, device: Arc<dyn VirtioDevice>, queues: u64) -> Self {
+        let wires = [0; 4].map(|_| Arc::new(Nothing) as _);
+        let mut pci = PciHostBuilder::new(wires).with_messages(Arc::new(Nothing));
         pci.plug(SLOT, |pin| VirtioPci::new(device, &ram, pin))
             .expect("a free slot");
         let mut bus = BusBuilder::new();
@@ -75,9 +97,11 @@ impl Board {
         for step in steps.chunks_exact(11) {
             let place = u64::from(u16::from_le_bytes([step[1], step[2]]));
             let value = u64::from_le_bytes(step[3..].try_into().expect("eight bytes"));
-            match step[0] % 8 {
+            match step[0] % 10 {
                 0 => self.start(value),
                 1 => self.set(place % 0x4000, 1 << (value % 4), value),
+                6 => self.write(CONFIG + place % 0x100, 1 << (value % 3), value),
+                7 => self.write(MESSAGES + place % 0x1000, 1 << (value % 4), value),
                 2 => work(Work::Device),
                 3 => self.offer(place % self.queues, value as u16 % (SIZE as u16 + 1)),
                 4 => self.set(NOTIFY + 4 * (place % self.queues), 2, place % self.queues),
@@ -93,9 +117,13 @@ impl Board {
 
     /// Resets the device and starts it with its queues and those of its features that `mask` has.
     fn start(&self, mask: u64) {
-        let base = ECAM + (u64::from(SLOT) << 15);
-        for (register, length, value) in [(0x20, 4, BAR), (0x24, 4, BAR >> 32), (0x04, 2, 6)] {
-            self.write(base + register, length, value);
+        for (register, length, value) in [
+            (MESSAGES_BAR, 4, MESSAGES),
+            (0x20, 4, BAR),
+            (0x24, 4, BAR >> 32),
+            (0x04, 2, 6),
+        ] {
+            self.write(CONFIG + register, length, value);
         }
         for status in [0, 3] {
             self.set(STATUS, 1, status);
