@@ -467,6 +467,13 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     // SIGTERM ended its process, and the file system is as it was left.
     let listed = home.run(&["ps", "-a"]);
     assert!(listed.stdout().contains("failed (143)"), "{listed:?}");
+    // It keeps what it was made from, though the image goes.
+    assert!(home.run(&["images"]).stdout().contains(&name));
+    let removed = home.run(&["rmi", &name]);
+    assert!(removed.stdout().starts_with(&name), "{removed:?}");
+    assert!(!home.run(&["images"]).stdout().contains(&name));
+    let blobs = fs::read_dir(home.path("cache/clade/oci/blobs")).expect("folder");
+    assert_eq!(blobs.count(), 0);
     assert_eq!(home.run(&["start", "box"]).code, Some(0));
     wait_until("it has begun again", || {
         home.run(&["logs", "box"]).stdout().contains("kept")
