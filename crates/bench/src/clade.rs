@@ -13,6 +13,8 @@ use clade_vmm::spec::{
     DiskSpec, MachineConfig, MachineSpec, NetworkSpec, OutsideSpec, ShareSpec, Tier,
 };
 
+use tempfile::TempDir;
+
 use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
 
@@ -39,6 +41,8 @@ pub(crate) struct CladeGuest {
     room: Receiver<()>,
     stop: StopHandle,
     thread: Option<JoinHandle<()>>,
+    /// What the machine keeps on the host while it runs.
+    _folder: TempDir,
 }
 
 /// Starts a machine.
@@ -65,8 +69,8 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         temporary: true,
         config,
     };
-    let backends =
-        Backends::open(&spec, &std::env::temp_dir()).map_err(|error| error.to_string())?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let backends = Backends::open(&spec, folder.path()).map_err(|error| error.to_string())?;
     let machine = Machine::build(&spec.config, &backends, screen.clone())
         .map_err(|error| error.to_string())?;
     let port = machine.console();
@@ -84,6 +88,7 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
         room: room_receiver,
         stop,
         thread: Some(thread),
+        _folder: folder,
     }))
 }
 
@@ -125,6 +130,10 @@ impl Guest for CladeGuest {
 
     fn transcript(&self) -> &Transcript {
         &self.screen.transcript
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        vec![std::process::id()]
     }
 }
 

@@ -41,6 +41,14 @@ pub(crate) trait Guest {
 
     /// Everything that it printed so far.
     fn transcript(&self) -> &Transcript;
+
+    /// The type, and the options, with which it mounts its folder.
+    fn share_type(&self) -> &'static str {
+        "virtiofs"
+    }
+
+    /// The processes that it consists of.
+    fn processes(&self) -> Vec<u32>;
 }
 
 /// What became of a command.
@@ -108,6 +116,10 @@ mod tests {
 
         fn transcript(&self) -> &Transcript {
             &self.transcript
+        }
+
+        fn processes(&self) -> Vec<u32> {
+            Vec::new()
         }
     }
 

@@ -17,6 +17,7 @@ mod program;
 mod qemu;
 mod speed;
 mod terminal;
+mod virtiofsd;
 mod workloads;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use peer::Peer;
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
                              [--peer clade|interpreter|qemu|native,...] [--json FILE]
-       clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
+       clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
@@ -39,7 +40,8 @@ const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PRO
   --rounds N       how often each is measured; the best counts (default 3)
   --cpus N         harts of the guests (default 1); as many copies of each workload run at once
   --qemu PROGRAM   the QEMU to run (default qemu-system-riscv64)
-  --only NAME,...  these workloads alone
+  --only NAME,...  these workloads alone; `disk` is all of io that begin so
+  --quick          little of everything, once: whether it works, and roughly how fast
   --peer PEER,...  these peers alone (default clade,qemu)
   --json FILE      write the times of all rounds there";
 
@@ -54,6 +56,8 @@ pub(crate) struct Options {
     /// The workloads to run; all if empty.
     pub(crate) only: Vec<String>,
     pub(crate) peers: Vec<Peer>,
+    /// Little of everything, once.
+    pub(crate) quick: bool,
     /// Where the raw figures go.
     pub(crate) json: Option<PathBuf>,
 }
@@ -73,6 +77,7 @@ impl Default for Options {
             qemu: qemu::PROGRAM.into(),
             only: Vec::new(),
             peers: vec![Peer::Clade, Peer::Qemu],
+            quick: false,
             json: None,
         }
     }
@@ -102,6 +107,11 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options::default();
     while let Some(name) = arguments.next() {
+        if name == "--quick" {
+            options.quick = true;
+            options.rounds = 1;
+            continue;
+        }
         let value = arguments.next().ok_or(USAGE)?;
         match name.as_str() {
             "--rounds" => options.rounds = count(&value)?,

@@ -1,12 +1,14 @@
 //! The same guest under QEMU's TCG.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
 use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
+use crate::virtiofsd::Virtiofsd;
 
 /// The program that is asked for when none is named.
 pub(crate) const PROGRAM: &str = "qemu-system-riscv64";
@@ -31,6 +33,14 @@ struct QemuGuest {
     child: Child,
     stdin: ChildStdin,
     transcript: Arc<Transcript>,
+    share: Option<Share>,
+}
+
+/// How a guest gets to see a folder.
+enum Share {
+    Virtiofs(Virtiofsd),
+    /// By QEMU itself.
+    Plan9,
 }
 
 /// Starts a machine.
@@ -50,6 +60,8 @@ pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, St
         .arg(boot.initrd)
         .args(["-append", boot.cmdline]);
     add_devices(&mut command, &boot.devices);
+    let share = boot.devices.share;
+    let share = share.map(|folder| add_share(&mut command, folder, boot.memory));
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -72,31 +84,53 @@ pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, St
         child,
         stdin,
         transcript,
+        share,
     }))
 }
 
-/// QEMU's virtio devices, as its documentation recommends them for speed.
+/// QEMU's virtio devices, as its documentation recommends them for speed: the disk by io_uring and
+/// on a thread of its own, through the host's page cache, as Clade does.
 fn add_devices(command: &mut Command, devices: &Devices<'_>) {
     if let Some(disk) = devices.disk {
         let drive = format!(
-            "if=none,id=disk,format=raw,aio=threads,file={}",
+            "if=none,id=disk,format=raw,cache=writeback,aio=io_uring,file={}",
             disk.display()
         );
         command
+            .args(["-object", "iothread,id=disks"])
             .args(["-drive", &drive])
-            .args(["-device", "virtio-blk-pci,drive=disk"]);
+            .args(["-device", "virtio-blk-pci,drive=disk,iothread=disks"]);
     }
     if devices.network {
         command
             .args(["-netdev", "user,id=network"])
             .args(["-device", "virtio-net-pci,netdev=network"]);
     }
-    if let Some(folder) = devices.share {
-        let share = format!(
-            "local,security_model=none,mount_tag={SHARE_TAG},path={}",
-            folder.display()
-        );
-        command.args(["-virtfs", &share]);
+}
+
+/// The same device as Clade's where its server can be run, which needs root; else QEMU's own.
+fn add_share(command: &mut Command, folder: &Path, memory: u64) -> Share {
+    match Virtiofsd::start(folder) {
+        Ok(server) => {
+            let memory = format!("memory-backend-memfd,id=memory,share=on,size={memory}");
+            let socket = format!("socket,id=share,path={}", server.socket().display());
+            let device = format!("vhost-user-fs-pci,chardev=share,tag={SHARE_TAG}");
+            command
+                .args(["-object", &memory])
+                .args(["-machine", "memory-backend=memory"])
+                .args(["-chardev", &socket])
+                .args(["-device", &device]);
+            Share::Virtiofs(server)
+        }
+        Err(error) => {
+            eprintln!("virtiofsd cannot be run ({error}): QEMU shares its folder by 9p");
+            let share = format!(
+                "local,security_model=none,mount_tag={SHARE_TAG},path={}",
+                folder.display()
+            );
+            command.args(["-virtfs", &share]);
+            Share::Plan9
+        }
     }
 }
 
@@ -110,6 +144,21 @@ impl Guest for QemuGuest {
 
     fn transcript(&self) -> &Transcript {
         &self.transcript
+    }
+
+    fn share_type(&self) -> &'static str {
+        match self.share {
+            Some(Share::Plan9) => "9p -o trans=virtio,version=9p2000.L,msize=512000",
+            Some(Share::Virtiofs(_)) | None => "virtiofs",
+        }
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let server = match &self.share {
+            Some(Share::Virtiofs(server)) => server.processes(),
+            Some(Share::Plan9) | None => Vec::new(),
+        };
+        [vec![self.child.id()], server].concat()
     }
 }
 

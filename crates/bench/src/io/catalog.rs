@@ -1,4 +1,6 @@
-//! What is measured: commands for the guest's shell, each of which does a fixed amount of work.
+//! What is measured: commands for the guest's shell.
+
+use super::table::Unit;
 
 /// Where the figure of a row comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -11,25 +13,56 @@ pub(super) enum Figure {
     Iperf,
     /// Files a second: so many files by the time that the command took.
     Files(u32),
-    /// Megabytes a second: so many megabytes by the time that the command took.
+    /// Megabytes a second: so many mebibytes by the time that the command took.
     Megabytes(u32),
 }
 
 impl Figure {
-    pub(super) fn unit(self) -> &'static str {
-        match self {
+    pub(super) fn unit(self) -> Unit {
+        let name = match self {
             Self::Fio(_) | Self::Iperf | Self::Megabytes(_) => "MB/s",
             Self::Operations(_) => "kIO/s",
             Self::Files(_) => "files/s",
-        }
+        };
+        Unit { name, more: true }
     }
 }
 
 /// One row of the table.
 pub(super) struct Row {
     pub(super) name: &'static str,
-    pub(super) command: &'static str,
+    /// What comes first, and is not measured.
+    pub(super) before: &'static str,
+    pub(super) command: String,
     pub(super) figure: Figure,
+}
+
+/// How much of everything.
+pub(super) struct Scale {
+    /// How long fio and iperf3 work at one row, in seconds.
+    pub(super) seconds: u32,
+    /// How many files the rows about a shared folder make.
+    pub(super) files: u32,
+    /// Mebibytes of the large file in a shared folder.
+    pub(super) large: u32,
+    /// Mebibytes that are written, read again and compared.
+    pub(super) verified: u32,
+}
+
+impl Scale {
+    pub(super) const FULL: Self = Self {
+        seconds: 8,
+        files: 10_000,
+        large: 512,
+        verified: 64,
+    };
+    /// Enough to see that everything works, and roughly how fast.
+    pub(super) const QUICK: Self = Self {
+        seconds: 1,
+        files: 300,
+        large: 32,
+        verified: 8,
+    };
 }
 
 /// Fields of fio's terse output, version 3: bandwidth and operations, of reads and of writes.
@@ -38,80 +71,139 @@ const READ_OPERATIONS: usize = 7;
 const WRITE_BANDWIDTH: usize = 47;
 const WRITE_OPERATIONS: usize = 48;
 
-/// How many files the rows about a shared folder make.
-pub(super) const FILES: u32 = 2000;
+/// fio at the disk, past the guest's page cache.
+const FIO: &str = "fio --name=row --filename=/dev/vda --direct=1 --minimal";
 
-pub(super) const ALL: [Row; 13] = [
-    Row {
-        name: "disk-read",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=libaio --minimal \
-                  --rw=read --bs=128k --iodepth=8 --size=512m",
-        figure: Figure::Fio(READ_BANDWIDTH),
-    },
-    Row {
-        name: "disk-write",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=libaio --minimal \
-                  --rw=write --bs=128k --iodepth=8 --size=512m",
-        figure: Figure::Fio(WRITE_BANDWIDTH),
-    },
-    Row {
-        name: "disk-randread",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=libaio --minimal \
-                  --rw=randread --bs=4k --iodepth=16 --size=512m --io_size=128m",
-        figure: Figure::Operations(READ_OPERATIONS),
-    },
-    Row {
-        name: "disk-randwrite",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=libaio --minimal \
-                  --rw=randwrite --bs=4k --iodepth=16 --size=512m --io_size=128m",
+/// Nothing is known any more, nothing is left to be written.
+const FORGET: &str = "sync; echo 3 >/proc/sys/vm/drop_caches";
+
+/// Every row, in the order in which they can be measured: files are made before they are read.
+pub(super) fn rows(scale: &Scale) -> Vec<Row> {
+    let mut rows = disk(scale);
+    rows.extend(network(scale));
+    rows.extend(share(scale));
+    rows
+}
+
+fn disk(scale: &Scale) -> Vec<Row> {
+    let seconds = scale.seconds;
+    let timed = |name, job: &str, figure| Row {
+        name,
+        before: "",
+        command: format!("{FIO} --size=512m --time_based --runtime={seconds} {job}"),
+        figure,
+    };
+    let queued = |pattern: &str, block: &str, depth: u32| {
+        format!("--ioengine=libaio --rw={pattern} --bs={block} --iodepth={depth}")
+    };
+    let verified = Row {
+        name: "disk-verify",
+        before: "",
+        command: format!(
+            "{FIO} --size={}m --verify=crc32c --verify_fatal=1 {}",
+            scale.verified,
+            queued("randwrite", "4k", 32)
+        ),
         figure: Figure::Operations(WRITE_OPERATIONS),
-    },
-    Row {
-        name: "disk-latency",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=psync --minimal \
-                  --rw=randread --bs=4k --size=512m --io_size=48m",
-        figure: Figure::Operations(READ_OPERATIONS),
-    },
-    Row {
-        name: "disk-fsync",
-        command: "fio --name=j --filename=/dev/vda --direct=1 --ioengine=psync --minimal \
-                  --rw=randwrite --bs=4k --size=512m --io_size=8m --fsync=1",
-        figure: Figure::Operations(WRITE_OPERATIONS),
-    },
-    Row {
-        name: "net-send",
-        command: "iperf3 -c 10.0.2.2 -p $PORT -n 512M -J",
+    };
+    let flushed = "--ioengine=psync --rw=randwrite --bs=4k --fsync=1";
+    let read = Figure::Operations(READ_OPERATIONS);
+    let write = Figure::Operations(WRITE_OPERATIONS);
+    vec![
+        timed(
+            "disk-read",
+            &queued("read", "1m", 4),
+            Figure::Fio(READ_BANDWIDTH),
+        ),
+        timed(
+            "disk-write",
+            &queued("write", "1m", 4),
+            Figure::Fio(WRITE_BANDWIDTH),
+        ),
+        timed("disk-randread-1", &queued("randread", "4k", 1), read),
+        timed("disk-randread-32", &queued("randread", "4k", 32), read),
+        timed("disk-randwrite-1", &queued("randwrite", "4k", 1), write),
+        timed("disk-randwrite-32", &queued("randwrite", "4k", 32), write),
+        timed("disk-fsync", flushed, write),
+        verified,
+    ]
+}
+
+fn network(scale: &Scale) -> Vec<Row> {
+    let row = |name, direction: &str| Row {
+        name,
+        before: "",
+        command: format!(
+            "iperf3 -c 10.0.2.2 -p $PORT -t {} -J {direction}",
+            scale.seconds
+        ),
         figure: Figure::Iperf,
-    },
-    Row {
-        name: "net-receive",
-        command: "iperf3 -c 10.0.2.2 -p $PORT -n 512M -J -R",
-        figure: Figure::Iperf,
-    },
-    Row {
-        name: "share-create",
-        command: "mkdir /share/many && cd /share/many && i=0 && while [ $i -lt 2000 ]; do \
-                  echo $i >$i; i=$((i+1)); done; cd /",
-        figure: Figure::Files(FILES),
-    },
-    Row {
-        name: "share-list",
-        command: "ls -l /share/many | wc -l",
-        figure: Figure::Files(FILES),
-    },
-    Row {
-        name: "share-remove",
-        command: "rm -r /share/many",
-        figure: Figure::Files(FILES),
-    },
-    Row {
-        name: "share-write",
-        command: "dd if=/dev/zero of=/share/big bs=1M count=512 conv=fsync 2>/dev/null",
-        figure: Figure::Megabytes(512),
-    },
-    Row {
-        name: "share-read",
-        command: "echo 3 >/proc/sys/vm/drop_caches; dd if=/share/big of=/dev/null bs=1M 2>/dev/null",
-        figure: Figure::Megabytes(512),
-    },
-];
+    };
+    vec![row("net-send", ""), row("net-receive", "-R")]
+}
+
+fn share(scale: &Scale) -> Vec<Row> {
+    let Scale { files, large, .. } = *scale;
+    let row = |name, before, command, figure| Row {
+        name,
+        before,
+        command,
+        figure,
+    };
+    let of_files = |name, before, command| row(name, before, command, Figure::Files(files));
+    let of_large = |name, before, command| row(name, before, command, Figure::Megabytes(large));
+    let count = |listing: &str| format!("[ $({listing} | wc -l) = {files} ]");
+    // busybox does each of these in one process.
+    vec![
+        of_files(
+            "share-create",
+            "mkdir /share/many /share/moved",
+            format!(
+                "cd /share/many && i=0 && while [ $i -lt {files} ]; do \
+                 echo $i >$i; i=$((i+1)); done; cd /"
+            ),
+        ),
+        of_files(
+            "share-stat",
+            FORGET,
+            count("ls -lA /share/many | grep -v ^total"),
+        ),
+        of_files("share-read-small", FORGET, count("cat /share/many/*")),
+        of_files(
+            "share-rename",
+            FORGET,
+            "mv /share/many/* /share/moved/".into(),
+        ),
+        of_files(
+            "share-remove",
+            FORGET,
+            format!(
+                "{} && rm -r /share/many /share/moved",
+                count("ls /share/moved")
+            ),
+        ),
+        of_large(
+            "share-write",
+            "rm -f /share/large",
+            format!("dd if=/dev/zero of=/share/large bs=1M count={large} conv=fsync 2>/dev/null"),
+        ),
+        of_large(
+            "share-read",
+            FORGET,
+            format!("dd if=/share/large of=/dev/null bs=1M 2>&1 | grep -q '^{large}+0 records in'"),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_names_of_their_own_and_commands_of_one_line() {
+        let rows = rows(&Scale::QUICK);
+        let names: std::collections::BTreeSet<_> = rows.iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), rows.len());
+        assert!(rows.iter().all(|row| !row.command.contains('\n')));
+    }
+}

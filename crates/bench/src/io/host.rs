@@ -86,7 +86,7 @@ fn make_disk(path: &Path) -> io::Result<()> {
 
 fn start_server() -> io::Result<Server> {
     // Somebody may take the port before the server does; then the rows about the network fail.
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let child = Command::new("iperf3")
         .args(["--server", "--bind", "127.0.0.1"])
         .args(["--port", &port.to_string()])
@@ -94,4 +94,9 @@ fn start_server() -> io::Result<Server> {
         .spawn()?;
     thread::sleep(Duration::from_millis(300));
     Ok(Server { child, port })
+}
+
+/// A port of this host that nobody listens at.
+pub(super) fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

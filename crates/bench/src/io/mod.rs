@@ -1,23 +1,39 @@
 //! Input and output: disk, network and shared folder, under Clade and under QEMU with its own
 //! virtio devices.
+//!
+//! Both machines run all the time, the one that is not being measured idle, and take turns row by
+//! row: what else goes on on the host meets both alike.
 
 mod catalog;
 mod figure;
 mod host;
+mod memory;
+mod start;
 mod system;
+mod table;
 
-use std::collections::BTreeMap;
-
-use catalog::{ALL, Figure, Row};
+use catalog::{Figure, Row, Scale};
 use host::Host;
+use start::Start;
+use table::{Table, Unit};
 
 use crate::guest::{Boot, Guest, SHARE_TAG, run_command};
-use crate::initrd::Initrd;
 use crate::peer::Peer;
 use crate::{Options, boot, qemu};
 
 /// Guest memory in bytes: the programs are in it, too.
 const MEMORY: u64 = 2 << 30;
+
+const PEERS: [Peer; 2] = [Peer::Clade, Peer::Qemu];
+
+const SECONDS: Unit = Unit {
+    name: "s",
+    more: false,
+};
+const MEBIBYTES: Unit = Unit {
+    name: "MiB",
+    more: false,
+};
 
 /// Measures and prints the table; an error tells of failures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
@@ -25,22 +41,16 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     let image = boot::mini()?;
     let mut session = Session {
         options,
-        initrd: system::initrd(&image)?,
-        image,
-        figures: BTreeMap::new(),
+        table: Table::default(),
         failures: Vec::new(),
     };
-    for round in 1..=options.rounds {
-        for peer in [Peer::Clade, Peer::Qemu] {
-            eprintln!("round {round} of {}: {}", options.rounds, peer.title());
-            session.round(peer)?;
-        }
-    }
+    session.devices(&image)?;
+    session.start();
     println!(
-        "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, TCG, virtio-9p\n",
-        session.image.name, session.image.kernel_version, options.cpus, options.rounds
+        "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, TCG\n",
+        image.name, image.kernel_version, options.cpus, options.rounds
     );
-    session.print();
+    print!("{}", session.table.text());
     match session.failures.is_empty() {
         true => Ok(()),
         false => Err(session.failures.join("\n")),
@@ -49,94 +59,155 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 struct Session<'a> {
     options: &'a Options,
-    image: clade_images::Image,
-    initrd: Initrd,
-    /// The best of each row and peer, in the row's unit.
-    figures: BTreeMap<(&'static str, Peer), f64>,
+    table: Table,
     failures: Vec<String>,
 }
 
+/// A guest, and how much memory this process had before it.
+struct Player {
+    peer: Peer,
+    guest: Box<dyn Guest>,
+    host: Host,
+    before: f64,
+}
+
 impl Session<'_> {
-    fn round(&mut self, peer: Peer) -> Result<(), String> {
-        let host = Host::new()?;
-        let boot = Boot {
-            kernel: &self.image.kernel,
-            initrd: self.initrd.path(),
-            cmdline: &self.image.cmdline,
-            cpus: self.options.cpus,
-            memory: MEMORY,
-            devices: host.devices(),
+    /// Whether a row is to be measured: its name was given, or the first word of that.
+    fn wants(&self, row: &str) -> bool {
+        let group = row.split('-').next().unwrap_or(row);
+        self.options.wants(row) || self.options.wants(group)
+    }
+
+    fn devices(&mut self, image: &clade_images::Image) -> Result<(), String> {
+        let scale = match self.options.quick {
+            true => Scale::QUICK,
+            false => Scale::FULL,
         };
-        let (mut guest, _time) = boot::until_prompt(peer, &self.options.qemu, &boot)?;
-        prepare(&mut *guest, peer, host.port())?;
-        for row in ALL.iter().filter(|row| self.options.wants(row.name)) {
-            if row.figure == Figure::Iperf && host.port().is_none() {
-                continue;
-            }
-            match measure(&mut *guest, row) {
-                Ok(figure) => self.note(row, peer, figure),
-                Err(reason) => {
-                    let failure = format!("{} under {}: {reason}", row.name, peer.title());
-                    eprintln!("FAILED: {failure}");
-                    self.failures.push(failure);
+        let rows = catalog::rows(&scale).into_iter();
+        let rows: Vec<Row> = rows.filter(|row| self.wants(row.name)).collect();
+        if rows.is_empty() && !self.wants("memory") {
+            return Ok(());
+        }
+        let initrd = system::initrd(image)?;
+        let mut players = Vec::new();
+        for peer in PEERS {
+            eprintln!("starting {}", peer.title());
+            let host = Host::new()?;
+            let before = memory::beside_guest(&[std::process::id()], MEMORY)?;
+            let boot = Boot {
+                kernel: &image.kernel,
+                initrd: initrd.path(),
+                cmdline: &image.cmdline,
+                cpus: self.options.cpus,
+                memory: MEMORY,
+                devices: host.devices(),
+            };
+            let (mut guest, _time) = boot::until_prompt(peer, &self.options.qemu, &boot)?;
+            prepare(&mut *guest, host.port())?;
+            players.push(Player {
+                peer,
+                guest,
+                host,
+                before,
+            });
+        }
+        self.memory("memory-booted", &players)?;
+        for round in 1..=self.options.rounds {
+            eprintln!("round {round} of {}", self.options.rounds);
+            for row in &rows {
+                for player in &mut players {
+                    self.row(player, row);
                 }
             }
+        }
+        self.memory("memory-used", &players)
+    }
+
+    fn row(&mut self, player: &mut Player, row: &Row) {
+        if row.figure == Figure::Iperf && player.host.port().is_none() {
+            return;
+        }
+        // What one machine wrote is not written while the other is measured.
+        rustix::fs::sync();
+        let measured = measure(&mut *player.guest, row);
+        let name = row.name;
+        self.note(name, row.figure.unit(), player.peer, measured);
+    }
+
+    fn note(&mut self, row: &str, unit: Unit, peer: Peer, measured: Result<f64, String>) {
+        match measured {
+            Ok(figure) => self.table.note(row, unit, peer, figure),
+            Err(reason) => {
+                let failure = format!("{row} under {}: {reason}", peer.title());
+                eprintln!("FAILED: {failure}");
+                self.failures.push(failure);
+            }
+        }
+    }
+
+    /// Clade's machine is in this process, so what this had before is not its.
+    fn memory(&mut self, row: &str, players: &[Player]) -> Result<(), String> {
+        if !self.wants("memory") {
+            return Ok(());
+        }
+        for player in players {
+            let size = memory::beside_guest(&player.guest.processes(), MEMORY)?;
+            let own = match player.peer {
+                Peer::Qemu => 0.0,
+                _ => player.before,
+            };
+            self.table.note(row, MEBIBYTES, player.peer, size - own);
         }
         Ok(())
     }
 
-    fn note(&mut self, row: &Row, peer: Peer, figure: f64) {
-        let unit = row.figure.unit();
-        eprintln!("{:<15} {:<6} {figure:>9.1} {unit}", row.name, peer.title());
-        let best = self.figures.entry((row.name, peer)).or_default();
-        *best = best.max(figure);
-    }
-
-    fn print(&self) {
-        println!(
-            "{:<15} {:>16} {:>16} {:>12}",
-            "", "Clade", "QEMU", "Clade/QEMU"
-        );
-        for row in &ALL {
-            let figure = |peer| self.figures.get(&(row.name, peer)).copied();
-            let (Some(clade), Some(qemu)) = (figure(Peer::Clade), figure(Peer::Qemu)) else {
-                continue;
-            };
-            let cell = |figure: f64| format!("{figure:.1} {}", row.figure.unit());
-            let ratio = clade / qemu;
-            println!(
-                "{:<15} {:>16} {:>16} {ratio:>10.2} x",
-                row.name,
-                cell(clade),
-                cell(qemu)
-            );
+    fn start(&mut self) {
+        const ROW: &str = "start-debian";
+        if !self.wants(ROW) {
+            return;
+        }
+        if self.options.quick && self.options.only.is_empty() {
+            eprintln!("SKIPPED: {ROW}: it takes minutes; --only {ROW} has it alone");
+            return;
+        }
+        match Start::find(self.options) {
+            Ok(start) => {
+                for _ in 0..self.options.rounds {
+                    for peer in PEERS {
+                        self.note(ROW, SECONDS, peer, start.measure(peer));
+                    }
+                }
+            }
+            Err(reason) => eprintln!("SKIPPED: {ROW}: {reason}"),
         }
     }
 }
 
 /// Brings up the network, mounts the folder, and says where the server is.
-fn prepare(guest: &mut dyn Guest, peer: Peer, port: Option<u16>) -> Result<(), String> {
-    let mount = match peer {
-        Peer::Qemu => format!(
-            "modprobe 9pnet_virtio; mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 \
-             {SHARE_TAG} /share"
-        ),
-        _ => format!("modprobe virtiofs; mount -t virtiofs {SHARE_TAG} /share"),
-    };
+fn prepare(guest: &mut dyn Guest, port: Option<u16>) -> Result<(), String> {
+    let kind = guest.share_type();
     let network = "ip link set eth0 up && ip address replace 10.0.2.15/24 dev eth0 && \
                    ip route replace default via 10.0.2.2";
     let command = format!(
-        "mkdir -p /share; {mount} && {network}; export PORT={}",
+        "mkdir -p /share; modprobe 9pnet_virtio; modprobe virtiofs; \
+         mount -t {kind} {SHARE_TAG} /share && {network} && export PORT={}",
         port.unwrap_or_default()
     );
-    let outcome = run_command(guest, &command)?;
+    successful(guest, &command).map_err(|error| format!("the guest cannot be prepared: {error}"))
+}
+
+fn successful(guest: &mut dyn Guest, command: &str) -> Result<(), String> {
+    let outcome = run_command(guest, command)?;
     match outcome.good {
         true => Ok(()),
-        false => Err(format!("the guest cannot be prepared:\n{}", outcome.output)),
+        false => Err(format!("{command} failed and printed:\n{}", outcome.output)),
     }
 }
 
 fn measure(guest: &mut dyn Guest, row: &Row) -> Result<f64, String> {
-    let outcome = run_command(guest, row.command)?;
+    if !row.before.is_empty() {
+        successful(guest, row.before)?;
+    }
+    let outcome = run_command(guest, &row.command)?;
     figure::read(row.figure, &outcome)
 }
