@@ -113,6 +113,22 @@ impl Core {
         }
     }
 
+    /// Fills a block of `size` bytes (aligned, a multiple of 8) with zeroes. Devices have none.
+    pub(crate) fn zero_block(&mut self, address: u64, size: u64) -> Result<(), Trap> {
+        let at = match self.tlb.write(self.data_member, address, size) {
+            Some(at) => at,
+            None => match self.locate(self.data_context, address, size, Access::Write)? {
+                Target::Ram(at) => at,
+                Target::Device(_) => return Err(Access::Write.access_fault(address)),
+            },
+        };
+        for offset in (0..size as usize).step_by(8) {
+            // SAFETY: `size` bytes of RAM were found at `at`, which is aligned as `address` is.
+            unsafe { 0u64.store(HostAddress(at.0 + offset)) };
+        }
+        Ok(())
+    }
+
     /// The physical address of a block of `size` bytes (aligned) for cache-block instructions.
     pub(crate) fn translate_block(
         &mut self,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clade_engine::{Exit, IoBus};
-use clade_riscv::csr::{self, Csrs, status};
+use clade_riscv::csr::{self, Csrs, envcfg, status};
 use clade_riscv::hart::{Hart, Mode};
 use clade_riscv::imsic::InterruptFile;
 use clade_riscv::trap::{self, Trap, interrupt};
@@ -156,6 +156,7 @@ impl Core {
         self.data_member = self.tlb.member(self.data_context);
         self.jit.data_tlb = self.tlb.entries(self.data_context) as usize;
         self.jit.jumps = self.tlb.jumps(self.fetch_context) as usize;
+        self.jit.zero_ready = u8::from(self.allows_cache_blocks(envcfg::CBZE));
     }
 
     /// Whether [`Core::poll`] is due before the next block.

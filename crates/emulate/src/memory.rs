@@ -163,16 +163,6 @@ impl GuestMemory {
         Some(HostAddress(region.host + offset as usize))
     }
 
-    /// Fills the `size` bytes at `physical` with zeroes; both are multiples of 8.
-    pub(crate) fn zero(&self, physical: u64, size: u64) -> Option<()> {
-        let at = self.host_for_write(physical, size)?;
-        for offset in (0..size).step_by(8) {
-            // SAFETY: `size` bytes of RAM were found at `at`, which is aligned to 8 as `physical` is.
-            unsafe { 0u64.store(HostAddress(at.0 + offset as usize)) };
-        }
-        Some(())
-    }
-
     /// Copies `bytes.len()` bytes from `physical`, or `None` when they are not all RAM.
     pub(crate) fn read(&self, physical: u64, bytes: &mut [u8]) -> Option<()> {
         let at = self.host(physical, bytes.len() as u64)?;

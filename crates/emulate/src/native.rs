@@ -21,6 +21,8 @@ pub(crate) struct JitState {
     /// 1 when floating-point instructions may run as they are: `mstatus.FS` is dirty already, and
     /// `frm` is a mode that the host has.
     pub(crate) float_ready: u8,
+    /// 1 when `cbo.zero` is allowed in the current mode.
+    pub(crate) zero_ready: u8,
     /// The host's MXCSR while generated code runs.
     pub(crate) host_mxcsr: u32,
     /// The guest's rounding mode and accrued flags, as an MXCSR.

@@ -24,8 +24,6 @@ use crate::{Options, boot, qemu};
 /// Guest memory in bytes: the programs are in it, too.
 const MEMORY: u64 = 2 << 30;
 
-const PEERS: [Peer; 2] = [Peer::Clade, Peer::Qemu];
-
 const SECONDS: Unit = Unit {
     name: "s",
     more: false,
@@ -90,7 +88,7 @@ impl Session<'_> {
         }
         let initrd = system::initrd(image)?;
         let mut players = Vec::new();
-        for peer in PEERS {
+        for &peer in &self.options.peers {
             eprintln!("starting {}", peer.title());
             let host = Host::new()?;
             let before = memory::beside_guest(&[std::process::id()], MEMORY)?;
@@ -173,7 +171,7 @@ impl Session<'_> {
         match Start::find(self.options) {
             Ok(start) => {
                 for _ in 0..self.options.rounds {
-                    for peer in PEERS {
+                    for &peer in &self.options.peers {
                         self.note(ROW, SECONDS, peer, start.measure(peer));
                     }
                 }

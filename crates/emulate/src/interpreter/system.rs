@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use clade_riscv::csr::{self, Effect, envcfg, status};
+use clade_riscv::csr::{self, Csrs, Effect, envcfg, status};
 use clade_riscv::hart::Mode;
 use clade_riscv::imsic::Change;
 use clade_riscv::isa::{Class, Inst, Op};
@@ -148,9 +148,7 @@ impl Core {
             Op::CboZero => envcfg::CBZE,
             _ => envcfg::CBCFE,
         };
-        let csrs = &self.hart.csrs;
-        require(self.hart.mode == Mode::Machine || csrs.menvcfg & enable != 0)?;
-        require(self.hart.mode != Mode::User || csrs.senvcfg & enable != 0)?;
+        require(self.allows_cache_blocks(enable))?;
 
         // A trap reports the operand itself, not the block's address (CMO extensions, "Traps").
         let operand = self.x(inst.rs1);
@@ -159,13 +157,19 @@ impl Core {
         Ok(Flow::Next)
     }
 
+    /// Whether the current mode may use cache-block instructions that these bits of `menvcfg` and
+    /// `senvcfg` are about.
+    pub(crate) fn allows_cache_blocks(&self, enable: u64) -> bool {
+        let Csrs {
+            menvcfg, senvcfg, ..
+        } = self.hart.csrs;
+        (self.hart.mode == Mode::Machine || menvcfg & enable != 0)
+            && (self.hart.mode != Mode::User || senvcfg & enable != 0)
+    }
+
     fn access_cache_block(&mut self, op: Op, address: u64) -> Result<(), Trap> {
         if op == Op::CboZero {
-            let physical = self.translate_block(address, CACHE_BLOCK, Access::Write)?;
-            self.shared
-                .memory
-                .zero(physical, CACHE_BLOCK)
-                .ok_or_else(|| Access::Write.access_fault(address))
+            self.zero_block(address, CACHE_BLOCK)
         } else {
             // Permission to load or to store will do, and none is without that to load. Faults are
             // those of a store. There must be memory.

@@ -281,6 +281,7 @@ impl Emitter<'_> {
             Class::Fence => self.order(inst),
             Class::Hint if inst.op != Op::Pause => {}
             Class::Csr => self.csr(inst),
+            Class::Cache if inst.op == Op::CboZero => self.zero_block(inst),
             _ => self.assist(),
         }
     }

@@ -7,6 +7,8 @@ use clade_riscv::isa::{Class, Inst, Op};
 use super::assembler::{Alu, Cond, Label, Mem, RAX, RCX, Reg, Scale, Shift, Width};
 use super::emit::{Emitter, is_read};
 use super::integer_registers::Range;
+use super::layout::ZERO_READY;
+use crate::interpreter::CACHE_BLOCK;
 use crate::tlb::Entry;
 
 /// What a load does with the bits above those that it reads.
@@ -224,6 +226,33 @@ impl Emitter<'_> {
             self.a.store(width, found.mem, value);
         }
         self.accessed(&found);
+    }
+
+    /// `cbo.zero`, with which kernels clear pages.
+    pub(super) fn zero_block(&mut self, inst: &Inst) {
+        const BLOCK: i32 = CACHE_BLOCK as i32;
+        if inst.rs1 == 0 {
+            return self.assist();
+        }
+        let (slow, resume) = self.assist_stub();
+        self.a.alu_imm(Width::B8, Alu::Cmp, ZERO_READY, 0);
+        self.a.jcc(Cond::Equal, slow);
+        // The operand is anywhere in the block.
+        let operand = Range {
+            x: inst.rs1,
+            low: 0,
+            high: 1,
+            write: true,
+        };
+        let base = self.check(operand, slow);
+        self.a.mov(RAX, Mem::in_gs(RAX, ADDEND));
+        self.a.mov(RCX, base);
+        self.a.alu_imm(Width::B64, Alu::And, RCX, -BLOCK);
+        for offset in (0..BLOCK).step_by(8) {
+            let word = Mem::indexed(RCX, RAX, Scale::One, offset);
+            self.a.store_imm(Width::B64, word, 0);
+        }
+        self.a.bind(resume);
     }
 }
 

@@ -96,6 +96,7 @@ pub(super) const JUMPS: Mem = jit(offset_of!(JitState, jumps));
 pub(super) const PC_PAGE: Mem = jit(offset_of!(JitState, pc_page));
 pub(super) const SAVED_BUDGET: Mem = jit(offset_of!(JitState, budget));
 pub(super) const FLOAT_READY: Mem = jit(offset_of!(JitState, float_ready));
+pub(super) const ZERO_READY: Mem = jit(offset_of!(JitState, zero_ready));
 pub(super) const HOST_MXCSR: Mem = jit(offset_of!(JitState, host_mxcsr));
 pub(super) const GUEST_MXCSR: Mem = jit(offset_of!(JitState, guest_mxcsr));
 /// MXCSR's rounding control; zero is to nearest.
