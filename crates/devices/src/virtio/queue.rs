@@ -1,7 +1,8 @@
 //! Split virtqueues (section 2.7) from the device's side, over a hostile driver.
 
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering;
+use std::num::Wrapping;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use clade_engine::GuestRam;
@@ -12,6 +13,12 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::{GuestBuffer, QueueState, Signals};
 use crate::sync::lock;
+
+/// Where the rings' parts are, in bytes (sections 2.7.6 and 2.7.8).
+const USED_INDEX: u64 = 2;
+const USED_ELEMENTS: u64 = 4;
+const USED_ELEMENT_SIZE: u64 = 8;
+const AVAILABLE_RING: u64 = 4;
 
 /// A queue of buffers that a driver offers to its device.
 pub struct VirtQueue {
@@ -143,11 +150,21 @@ impl VirtQueue {
     /// Gives a buffer back, with the number of bytes written into it, and interrupts the driver
     /// if it wants that. Does nothing if the queue was reset meanwhile.
     pub fn push(&self, chain: &Chain, written: u32) {
+        self.push_together([(chain, written)]);
+    }
+
+    /// As [`VirtQueue::push`], for several buffers: the driver sees all of them at once.
+    pub fn push_together<'a>(&self, used: impl IntoIterator<Item = (&'a Chain, u32)>) {
         let mut inner = lock(&self.inner);
-        if chain.generation != inner.generation || !self.signals.running() {
+        if !self.signals.running() {
             return;
         }
-        match inner.push(&self.ram, chain.descriptors.head_index(), written) {
+        let generation = inner.generation;
+        let current = used
+            .into_iter()
+            .filter(|(chain, _)| chain.generation == generation)
+            .map(|(chain, written)| (chain.descriptors.head_index(), written));
+        match inner.push(&self.ram, current) {
             Ok(true) => self.signals.queue_used(self.index),
             Ok(false) => {}
             Err(_) => self.signals.needs_reset(),
@@ -289,16 +306,58 @@ impl Inner {
         }))
     }
 
-    /// Puts a buffer into the used ring; returns whether the driver wants an interrupt for it.
-    fn push(&mut self, ram: &GuestRam, head: u16, written: u32) -> Result<bool, Error> {
-        self.queue.add_used(ram, head, written)?;
+    /// Puts buffers, by their heads and with the bytes written into them, into the used ring;
+    /// returns whether the driver wants an interrupt for them.
+    fn push(
+        &mut self,
+        ram: &GuestRam,
+        used: impl Iterator<Item = (u16, u32)>,
+    ) -> Result<bool, Error> {
+        // All of the rings was found to be in guest memory when the queue was enabled.
+        let ring = self.queue.used_ring();
+        let size = self.queue.size();
+        let before = Wrapping(self.queue.next_used());
+        let mut next = before;
+        for (head, written) in used {
+            let slot = u64::from(next.0 % size);
+            let element = GuestAddress(ring + USED_ELEMENTS + slot * USED_ELEMENT_SIZE);
+            ram.write_obj([u32::from(head).to_le(), written.to_le()], element)
+                .map_err(Error::GuestMemory)?;
+            next += 1;
+        }
+        if next == before {
+            return Ok(false);
+        }
+        // Only now: the driver takes whatever stands before this index.
+        let index = GuestAddress(ring + USED_INDEX);
+        ram.store(next.0.to_le(), index, Ordering::Release)
+            .map_err(Error::GuestMemory)?;
+        self.queue.set_next_used(next.0);
+        self.wants_interrupt(ram, before, next)
+    }
+
+    /// Whether the driver wants to hear that the used index went from `before` to `next`.
+    fn wants_interrupt(
+        &self,
+        ram: &GuestRam,
+        before: Wrapping<u16>,
+        next: Wrapping<u16>,
+    ) -> Result<bool, Error> {
+        // The driver says what it wants and then looks at the index: so that one of both notices,
+        // this must be the other way round (section 2.7.7).
+        fence(Ordering::SeqCst);
+        let available = self.queue.avail_ring();
+        let load = |offset: u64| -> Result<u16, Error> {
+            let value: u16 = ram
+                .load(GuestAddress(available + offset), Ordering::Relaxed)
+                .map_err(Error::GuestMemory)?;
+            Ok(u16::from_le(value))
+        };
         if self.queue.event_idx_enabled() {
-            return self.queue.needs_notification(ram);
+            let event = Wrapping(load(AVAILABLE_RING + 2 * u64::from(self.queue.size()))?);
+            return Ok(next - event - Wrapping(1) < next - before);
         }
         // Section 2.7.7: without event indices the driver has a flag to refuse interrupts.
-        let flags: u16 = ram
-            .load(GuestAddress(self.queue.avail_ring()), Ordering::SeqCst)
-            .map_err(Error::GuestMemory)?;
-        Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+        Ok(u32::from(load(0)?) & VRING_AVAIL_F_NO_INTERRUPT == 0)
     }
 }

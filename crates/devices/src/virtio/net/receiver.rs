@@ -72,12 +72,14 @@ impl Receiver {
             chain.writer()?.write_all(piece).map_err(|_| BadChain)?;
             rest = after;
         }
+        // At once: a driver that sees the first of a packet's buffers wants them all (section
+        // 5.1.6.4.1).
         let mut rest = self.packet.len();
-        for (chain, size) in &chains {
+        queue.push_together(chains.iter().map(|(chain, size)| {
             let written = rest.min(*size);
-            queue.push(chain, written as u32);
             rest -= written;
-        }
+            (chain, written as u32)
+        }));
         Ok(Placed::Whole)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clade_engine::GuestRam;
 use proptest::prelude::*;
@@ -160,6 +161,38 @@ fn a_long_packet_is_spread_over_buffers_or_waits_until_there_are_enough() {
     cable.waiting.push_back(packet(10));
     assert!(board.device.process(&mut cable));
     assert_eq!(ring.take(), Some((3, 22)));
+}
+
+#[test]
+fn a_driver_never_sees_a_part_of_a_packet() {
+    let board = board();
+    let driver = Driver::attach(&board.bus);
+    let [mut ring, _] = driver.start(&board.ram, VERSION_1 | MERGE | GUEST_TSO4);
+    let pieces = ring.size;
+    let used_index = GuestAddress(ring.used + 2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut partial = None;
+            while !done.load(Ordering::SeqCst) {
+                let index: u16 = board.ram.load(used_index, Ordering::SeqCst).unwrap();
+                partial = partial.or((!index.is_multiple_of(pieces)).then_some(index));
+            }
+            partial
+        });
+        let mut cable = Cable::default();
+        for _ in 0..2000 {
+            offer(&mut ring, 0, pieces, 16);
+            cable
+                .waiting
+                .push_back(packet(16 * usize::from(pieces) - 12));
+            assert!(board.device.process(&mut cable));
+            let taken = std::iter::from_fn(|| ring.take()).count();
+            assert_eq!(taken, usize::from(pieces));
+        }
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(watcher.join().expect("watcher"), None);
+    });
 }
 
 #[test]
