@@ -1,6 +1,8 @@
 //! The disk that a machine made from an image has as its first: a layer of its own above the image's.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use clade_disk::{Format, create_overlay};
@@ -15,8 +17,13 @@ const LAYER: &str = "root.qcow2";
 
 /// Puts it in front of the machine's other disks.
 pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
-    let below = keep(image, draft.folder());
-    create_overlay(&draft.folder().join(LAYER), &below, None)
+    keep(image, &draft.folder().join(BELOW)).map_err(|error| {
+        Failure::new(format!(
+            "cannot make a link to {}: {error}",
+            image.display()
+        ))
+    })?;
+    create_overlay(&draft.folder().join(LAYER), Path::new(BELOW), None)
         .map_err(|error| Failure::new(error.to_string()))?;
     let layer = DiskSpec {
         path: LAYER.into(),
@@ -28,10 +35,38 @@ pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
 }
 
 /// Makes an image's disk the machine's own. Where images and machines are on different disks of the
-/// host it stays where it is: a copy would have its whole size.
-fn keep(image: &Path, folder: &Path) -> PathBuf {
-    match fs::hard_link(image, folder.join(BELOW)) {
-        Ok(()) => BELOW.into(),
-        Err(_) => image.to_owned(),
+/// host it stays where it is, [`borrowed`]: a copy would have its whole size.
+fn keep(image: &Path, place: &Path) -> io::Result<()> {
+    fs::hard_link(image, place).or_else(|_| symlink(image.canonicalize()?, place))
+}
+
+/// The disk of an image that the machine in `folder` needs where it is.
+pub(crate) fn borrowed(folder: &Path) -> Option<PathBuf> {
+    fs::read_link(folder.join(BELOW)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_linked_is_borrowed() {
+        let (images, machine) = (tempfile::tempdir(), tempfile::tempdir());
+        let (images, machine) = (images.expect("folder"), machine.expect("folder"));
+        let image = images.path().join("image");
+        fs::write(&image, "content").expect("file");
+        keep(&image, &machine.path().join(BELOW)).expect("link");
+        assert_eq!(borrowed(machine.path()), None);
+        // As a rule another file system.
+        let shared = Path::new("/dev/shm");
+        let Ok(other) = tempfile::tempdir_in(shared) else {
+            eprintln!("SKIPPED what_cannot_be_linked_is_borrowed: no second file system");
+            return;
+        };
+        keep(&image, &other.path().join(BELOW)).expect("link");
+        let content = fs::read_to_string(other.path().join(BELOW));
+        assert_eq!(content.expect("there"), "content");
+        let apart = fs::hard_link(&image, other.path().join("hard")).is_err();
+        assert_eq!(borrowed(other.path()).is_some(), apart);
     }
 }

@@ -480,3 +480,29 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     });
     assert_eq!(home.run(&["rm", "-f", "box"]).code, Some(0));
 }
+
+#[test]
+fn an_image_on_another_file_system_stays_while_a_machine_needs_it() {
+    let test = "an_image_on_another_file_system_stays_while_a_machine_needs_it";
+    let Some(busybox) = busybox(test) else { return };
+    let home = home();
+    let Ok(apart) = tempfile::tempdir_in("/dev/shm") else {
+        return skip(test, "there is no second file system");
+    };
+    if fs::hard_link(home.file("file", b""), apart.path().join("link")).is_ok() {
+        return skip(test, "/dev/shm is where all temporary files are");
+    }
+    symlink(apart.path(), home.path("cache/clade/oci")).expect("link");
+    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    let name = format!("oci:{}", home.path("layout").display());
+    let run = home.run(&["run", "--name", "box", "-m", "256M", &name]);
+    assert_lines(&run, 3, &["/app"]);
+    let refused = home.run(&["rmi", &name]);
+    assert_eq!(refused.code, Some(125), "{refused:?}");
+    assert!(
+        refused.stderr.contains("another file system"),
+        "{refused:?}"
+    );
+    assert_eq!(home.run(&["rm", "box"]).code, Some(0));
+    assert_eq!(home.run(&["rmi", &name]).code, Some(0));
+}

@@ -20,6 +20,18 @@ pub enum Error {
         /// Its whole name.
         name: String,
     },
+    /// An image that is to be removed is what a machine stands on.
+    #[error(
+        "a machine needs the image {name:?}, for it is on another file system ({}) and has none of \
+         its own; remove the machine first: `clade ps -a` tells what each was made from",
+        path.display()
+    )]
+    Needed {
+        /// Its whole name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A suite name that no Debian suite can have.
     #[error("{suite:?} is not the name of a Debian suite; try trixie, forky or sid")]
     BadSuite {

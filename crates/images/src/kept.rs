@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,12 @@ pub(crate) fn sweep(folder: &Path, kept: &[&str]) {
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a file is one of `needed`, by whatever path.
+pub(crate) fn is_needed(file: &Path, needed: &[PathBuf]) -> bool {
+    let file = file.canonicalize();
+    file.is_ok_and(|file| needed.contains(&file))
 }
 
 /// Removes the image called `name`, which has a folder of its own. Its record goes first: what is

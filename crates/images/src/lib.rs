@@ -49,6 +49,8 @@ pub use mirror::{Mirror, find_mirror};
 pub use oci::{OciImage, OciProcess, OciRequest};
 pub use progress::{Progress, Silent};
 
+use std::path::PathBuf;
+
 use archive::Setup;
 
 /// Makes an image ready to boot: from the cache if it is there and intact, without a network, else
@@ -104,16 +106,17 @@ pub fn list() -> Result<Vec<ImageSummary>, Error> {
 }
 
 /// Removes an image that is in the cache, by its name. Machines that were made from it keep their
-/// files; of an OCI image, what another name needs stays. Returns its whole name.
+/// files, by links of their own; the files in `needed` are those that some have no link to. Of an OCI
+/// image, what another name needs stays. Returns its whole name.
 ///
 /// # Errors
-/// There is no such image here; a file cannot be removed.
-pub fn remove(name: &str, progress: &dyn Progress) -> Result<String, Error> {
+/// There is no such image here; its file is needed; a file cannot be removed.
+pub fn remove(name: &str, needed: &[PathBuf], progress: &dyn Progress) -> Result<String, Error> {
     let setup = Setup::of_user()?;
     match without_tag(name) {
         image::MINI => image::remove(&setup, name, progress),
-        debian::NAME => debian::remove(&setup, name, progress),
-        _ => oci::remove(&setup, name, progress),
+        debian::NAME => debian::remove(&setup, name, needed, progress),
+        _ => oci::remove(&setup, name, needed, progress),
     }
 }
 

@@ -3,8 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clade_manager::Machines;
+
 use crate::failure::Failure;
 use crate::progress::Shown;
+use crate::root_disk;
 
 /// Remove images that were fetched; machines made from them stay as they are.
 #[derive(Debug, clap::Args)]
@@ -16,9 +19,14 @@ pub(crate) struct Rmi {
 
 impl Rmi {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let machines = Machines::of_user()?.list()?;
+        let borrowed = machines
+            .iter()
+            .filter_map(|machine| root_disk::borrowed(machine.folder()));
+        let needed: Vec<_> = borrowed.collect();
         let mut failed = None;
         for name in &self.images {
-            match clade_images::remove(name, &Shown::new()) {
+            match clade_images::remove(name, &needed, &Shown::new()) {
                 Ok(name) => {
                     writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
                 }

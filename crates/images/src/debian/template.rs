@@ -180,7 +180,12 @@ pub(crate) fn ensure(
 }
 
 /// Removes a template, by the name that [`list`] gives it; the suite may be left out.
-pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+pub(crate) fn remove(
+    setup: &Setup,
+    name: &str,
+    needed: &[PathBuf],
+    progress: &dyn Progress,
+) -> Result<String, Error> {
     let name = match name.strip_prefix(NAME) {
         Some("") => format!("{NAME}:{DEFAULT_SUITE}"),
         _ => name.to_owned(),
@@ -193,7 +198,13 @@ pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Resu
         return Err(Error::NotHere { name });
     };
     let _lock = setup.lock(&format!("{NAME}:{variant}"), progress)?;
-    kept::remove(&Folder::of(setup, &variant).0, &name)?;
+    let folder = Folder::of(setup, &variant);
+    let disk = folder.manifest().map(|manifest| manifest.disk.file);
+    let path = folder.0.join(disk.unwrap_or_default());
+    if kept::is_needed(&path, needed) {
+        return Err(Error::Needed { name, path });
+    }
+    kept::remove(&folder.0, &name)?;
     Ok(name)
 }
 

@@ -57,21 +57,34 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
     images
 }
 
+/// The file system's name in the folder of an image.
+const ROOT: &str = "root.ext4";
+
 /// Held, by several at a time, while an image is made and named, and by one alone while those
 /// without a name are removed.
 pub(super) const LOCK: &str = "OCI images";
 
 /// Takes the name off an image, and removes what no other name needs.
-pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+pub(crate) fn remove(
+    setup: &Setup,
+    name: &str,
+    needed: &[PathBuf],
+    progress: &dyn Progress,
+) -> Result<String, Error> {
     let name = Name::parse(name)?.to_string();
     let cache = Cache::of(setup);
     let _lock = setup.lock(LOCK, progress)?;
-    if cache.digest_of(&name).is_none() {
+    let Some(digest) = cache.digest_of(&name) else {
         return Err(Error::NotHere { name });
+    };
+    let names = cache.pulled().filter(|pulled| pulled.digest == digest);
+    let path = cache.root(digest);
+    if names.count() == 1 && kept::is_needed(&path, needed) {
+        return Err(Error::Needed { name, path });
     }
     let record = cache.name_path(&name);
     fs::remove_file(&record).map_err(|error| clade_store::Error::io("remove", &record, error))?;
-    cache.sweep()?;
+    cache.sweep(needed)?;
     Ok(name)
 }
 
@@ -94,10 +107,7 @@ impl Cache {
     }
 
     pub(super) fn root(&self, digest: Sha256) -> PathBuf {
-        self.0
-            .join("images")
-            .join(digest.to_string())
-            .join("root.ext4")
+        self.0.join("images").join(digest.to_string()).join(ROOT)
     }
 
     pub(super) fn record_path(&self, digest: Sha256) -> PathBuf {
@@ -144,8 +154,8 @@ impl Cache {
         })
     }
 
-    /// Removes images and blobs that no name stands for.
-    fn sweep(&self) -> Result<(), Error> {
+    /// Removes images and blobs that no name stands for, and no machine needs.
+    fn sweep(&self, needed: &[PathBuf]) -> Result<(), Error> {
         let named: BTreeSet<String> = self
             .pulled()
             .map(|pulled| pulled.digest.to_string())
@@ -154,20 +164,22 @@ impl Cache {
             .pulled()
             .filter_map(|pulled| self.record(pulled.digest));
         let blobs = records.flat_map(|record| record.blobs);
-        let needed = blobs.map(|blob| blob.to_string()).collect();
-        sweep(&self.0.join("images"), &named)?;
-        sweep(&self.0.join("blobs"), &needed)
+        let blobs: BTreeSet<String> = blobs.map(|blob| blob.to_string()).collect();
+        sweep(&self.0.join("images"), |name, folder| {
+            named.contains(name) || kept::is_needed(&folder.join(ROOT), needed)
+        })?;
+        sweep(&self.0.join("blobs"), |name, _| blobs.contains(name))
     }
 }
 
-/// Removes what is in a folder besides what is called one of `kept`.
-fn sweep(folder: &Path, kept: &BTreeSet<String>) -> Result<(), Error> {
+/// Removes what is in a folder but for what `keep` says of its name and path.
+fn sweep(folder: &Path, keep: impl Fn(&str, &Path) -> bool) -> Result<(), Error> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry
             .file_name()
             .to_str()
-            .is_some_and(|name| kept.contains(name))
+            .is_some_and(|name| keep(name, &path))
         {
             continue;
         }

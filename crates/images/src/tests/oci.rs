@@ -4,6 +4,7 @@ mod files;
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
@@ -240,11 +241,17 @@ fn what_is_removed_takes_with_it_what_no_other_name_needs() {
     let [a, b, c] = ["a", "b", "c"].map(|name| registry.ensure(name).unwrap());
     assert_eq!(a.root, c.root);
     let setup = registry.world.setup();
-    let remove =
-        |name: &str| oci::remove(&setup, &registry.request(name).name, &registry.world.said);
+    let remove_needing = |name: &str, needed: &[PathBuf]| {
+        let name = registry.request(name).name;
+        oci::remove(&setup, &name, needed, &registry.world.said)
+    };
+    let remove = |name: &str| remove_needing(name, &[]);
     let blobs = || fs::read_dir(setup.cache.join("oci/blobs")).unwrap().count();
     assert_eq!(remove("a").unwrap(), a.name);
     assert!(c.root.exists(), "another name of it");
+    let needed = [c.root.canonicalize().unwrap()];
+    let error = remove_needing("c", &needed).unwrap_err();
+    assert!(matches!(error, Error::Needed { .. }), "{error}");
     let machine = setup.cache.join("machine");
     fs::hard_link(&c.root, &machine).unwrap();
     remove("c").unwrap();

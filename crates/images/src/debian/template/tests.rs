@@ -34,9 +34,12 @@ fn templates_are_removed_by_the_names_that_they_are_listed_by() {
     let plain = make(&setup, &Variant::new("debian", None, &[]).unwrap());
     let more = make(&setup, &Variant::new("debian", None, &include).unwrap());
     assert!(plain.usable(&Silent).is_some());
-    let remove = |name: &str| remove(&setup, name, &world.said);
+    let remove = |name: &str| remove(&setup, name, &[], &world.said);
     assert_eq!(remove("debian").unwrap(), "debian:trixie");
     assert!(!plain.0.exists() && more.0.exists());
+    let needed = [more.0.join("disk").canonicalize().unwrap()];
+    let error = super::remove(&setup, "debian:trixie+g+++git", &needed, &world.said).unwrap_err();
+    assert!(matches!(error, Error::Needed { .. }), "{error}");
     for absent in ["debian", "debian:sid", "debian:trixie+git", "debian:.."] {
         let error = remove(absent).unwrap_err();
         assert!(matches!(error, Error::NotHere { .. }), "{error}");
