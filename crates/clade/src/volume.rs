@@ -30,12 +30,9 @@ pub(crate) fn parse(text: &str) -> Result<Volume, String> {
     if !target.starts_with('/') || target.split('/').any(|part| part == "..") {
         return Err(format!("{target:?} is no absolute path in the guest"));
     }
-    if target.chars().all(|c| c == '/') {
-        return Err("a folder cannot be in the place of the guest's root".to_owned());
-    }
     let volume = Volume {
         folder: folder.into(),
-        target: target.to_owned(),
+        target: if is_root(target) { "/" } else { target }.to_owned(),
         read_only,
     };
     match std::fs::metadata(&volume.folder) {
@@ -43,6 +40,16 @@ pub(crate) fn parse(text: &str) -> Result<Volume, String> {
         Ok(_) => Err(format!("{folder} is no folder; only folders can be shared")),
         Err(error) => Err(format!("{folder}: {error}; make the folder first")),
     }
+}
+
+/// Whether a path in the guest is that of everything.
+fn is_root(target: &str) -> bool {
+    target.chars().all(|c| c == '/')
+}
+
+/// Whether the guest shall have a folder of the host as its root.
+pub(crate) fn has_root(volumes: &[Volume]) -> bool {
+    volumes.iter().any(|volume| is_root(&volume.target))
 }
 
 /// What the machine is given.
@@ -57,25 +64,26 @@ pub(crate) fn shares(volumes: &[Volume]) -> Vec<ShareSpec> {
 
 /// What the init of our own images is told on the kernel's command line, to mount them.
 pub(crate) fn for_our_init(volumes: &[Volume]) -> String {
-    parameters(volumes, |tag, target, read_only| {
-        let options = if read_only { ":ro" } else { "" };
-        format!(" clade.mount={tag}:{}{options}", escape(target, "%"))
-    })
+    // What is mounted in the root comes after it.
+    let (root, others): (Vec<_>, Vec<_>) = tags()
+        .zip(volumes)
+        .partition(|(_, volume)| is_root(&volume.target));
+    let parameter = |(tag, volume): (String, &Volume)| {
+        let options = if volume.read_only { ":ro" } else { "" };
+        let target = escape(&volume.target, "%");
+        format!(" clade.mount={tag}:{target}{options}")
+    };
+    root.into_iter().chain(others).map(parameter).collect()
 }
 
 /// What systemd (254 and later) is told on the kernel's command line, to mount them.
 pub(crate) fn for_systemd(volumes: &[Volume]) -> String {
-    parameters(volumes, |tag, target, read_only| {
-        let options = if read_only { ":ro" } else { "" };
-        let target = escape(target, "\\x");
+    let parameter = |(tag, volume): (String, &Volume)| {
+        let options = if volume.read_only { ":ro" } else { "" };
+        let target = escape(&volume.target, "\\x");
         format!(" systemd.mount-extra={tag}:{target}:virtiofs{options}")
-    })
-}
-
-fn parameters(volumes: &[Volume], one: impl Fn(String, &str, bool) -> String) -> String {
-    let all = tags().zip(volumes);
-    all.map(|(tag, volume)| one(tag, &volume.target, volume.read_only))
-        .collect()
+    };
+    tags().zip(volumes).map(parameter).collect()
 }
 
 /// The names by which guests mount the first folder, the second, and so on.
@@ -110,6 +118,7 @@ mod tests {
         let plain = volume("/tmp:/data");
         assert_eq!((&*plain.target, plain.read_only), ("/data", false));
         assert_eq!(volume("/tmp:/data:rw"), plain);
+        assert!(!has_root(&[plain]) && has_root(&[volume("/tmp://")]));
         let read_only = volume(".:/a b:ro");
         assert_eq!(read_only.folder, PathBuf::from("."));
         assert_eq!((&*read_only.target, read_only.read_only), ("/a b", true));
@@ -121,7 +130,6 @@ mod tests {
             "/tmp",
             ":/data",
             "/tmp:data",
-            "/tmp:/",
             "/tmp:/a/../b",
             "/nowhere/at/all:/data",
             "/proc/version:/data",
@@ -136,6 +144,11 @@ mod tests {
         assert_eq!(
             for_our_init(&volumes),
             " clade.mount=share0:/a%20b:ro clade.mount=share1:/%c3%bc%25%5c"
+        );
+        let root = [volume("/tmp:/data"), volume("/tmp:/:ro")];
+        assert_eq!(
+            for_our_init(&root),
+            " clade.mount=share1:/:ro clade.mount=share0:/data"
         );
         assert_eq!(escape("/a b", "\\x"), "/a\\x20b");
         let shares = shares(&volumes);

@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::MutexGuard;
@@ -325,4 +325,69 @@ fn what_cannot_be_shared_is_told() {
         assert!(said.contains(reason) && said.contains(volume), "{said}");
         assert!(!output.status.success());
     }
+}
+
+#[test]
+fn a_folder_can_be_the_guests_root() {
+    let test = "a_folder_can_be_the_guests_root";
+    if mini(test).is_none() {
+        return;
+    }
+    let _alone = alone();
+    let home = tempfile::tempdir().expect("folder");
+    let busybox = clade_images::package_files(
+        &["busybox-static"],
+        &clade_images::Source::default(),
+        &clade_images::Silent,
+    );
+    let Some(packages) = common::images::unless_offline(test, busybox) else {
+        return;
+    };
+    let entries = packages[0].entries().expect("package");
+    let program = entries
+        .iter()
+        .find(|entry| entry.path.ends_with("bin/busybox"));
+    let busybox = packages[0]
+        .read(&program.expect("busybox").path)
+        .expect("busybox");
+    let put = |path: &str, content: &[u8]| {
+        let path = home.path().join(path);
+        fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        fs::write(&path, content).expect("file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
+    };
+    put("root/bin/busybox", &busybox);
+    put(
+        "root/sbin/init",
+        b"#!/bin/busybox sh\n\
+          export PATH=/bin\n\
+          alias b=/bin/busybox\n\
+          b echo pid $$, root is $(b grep ' / virtiofs' /proc/mounts | b cut -d' ' -f1,3), data $(b cat /data/file)\n\
+          b echo from the guest >/here\n\
+          b chown 12:34 /here\n\
+          b stat -c %u:%g /here\n\
+          b poweroff -f\n",
+    );
+    put("data/file", b"of the host");
+    let volume =
+        |name: &str, target: &str| format!("{}:{target}", home.path().join(name).display());
+    let output = clade(&["run", "mini"])
+        .args([
+            "-v",
+            &volume("data", "/data:ro"),
+            "-v",
+            &volume("root", "/"),
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .expect("clade");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        text.contains("pid 1, root is share1 virtiofs, data of the host"),
+        "{text}"
+    );
+    assert!(text.contains("12:34"), "{text}");
+    let written = fs::read_to_string(home.path().join("root/here")).expect("what the guest wrote");
+    assert_eq!(written, "from the guest\n");
 }
