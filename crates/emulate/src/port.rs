@@ -40,6 +40,12 @@ pub(crate) struct InterruptFiles {
 }
 
 impl InterruptFiles {
+    /// Their signals, as bits of `mip`.
+    fn signals(&self) -> u64 {
+        let signal = |file: &InterruptFile, bit| if file.signals() { bit } else { 0 };
+        signal(&self.machine, interrupt::MEI) | signal(&self.supervisor, interrupt::SEI)
+    }
+
     /// The interrupt file of a level; U-mode has none, so that S-mode's is as good.
     pub(crate) fn at(&self, level: Mode) -> &InterruptFile {
         match level {
@@ -155,20 +161,7 @@ impl Port {
 
     /// The bits of `mip` that come from outside: wires, and the IMSIC's signals.
     pub(crate) fn interrupts(&self) -> u64 {
-        let mut bits = self.lines();
-        if let Some(files) = &self.imsic {
-            bits |= if files.machine.signals() {
-                interrupt::MEI
-            } else {
-                0
-            };
-            bits |= if files.supervisor.signals() {
-                interrupt::SEI
-            } else {
-                0
-            };
-        }
-        bits
+        self.lines() | self.imsic.as_ref().map_or(0, InterruptFiles::signals)
     }
 
     /// The interrupt files, if the hart has an IMSIC.
