@@ -10,7 +10,7 @@ use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::backends::Backends;
 use clade_vmm::machine::{Machine, StopHandle};
 use clade_vmm::spec::{
-    DiskSpec, MachineConfig, MachineSpec, NetworkSpec, OutsideSpec, ShareSpec, Tier,
+    DiskSpec, Interrupts, MachineConfig, MachineSpec, NetworkSpec, OutsideSpec, ShareSpec, Tier,
 };
 
 use tempfile::TempDir;
@@ -46,7 +46,11 @@ pub(crate) struct CladeGuest {
 }
 
 /// Starts a machine.
-pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
+pub(crate) fn start(
+    tier: Tier,
+    interrupts: Interrupts,
+    boot: &Boot<'_>,
+) -> Result<Box<dyn Guest>, String> {
     let (room, room_receiver) = channel();
     let screen = Arc::new(Screen {
         transcript: Transcript::default(),
@@ -54,6 +58,7 @@ pub(crate) fn start(tier: Tier, boot: &Boot<'_>) -> Result<Box<dyn Guest>, Strin
     });
     let config = MachineConfig {
         tier,
+        interrupts,
         cpus: boot.cpus,
         memory: boot.memory,
         kernel: Some(boot.kernel.into()),

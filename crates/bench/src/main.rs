@@ -28,7 +28,7 @@ use peer::Peer;
 
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
-                             [--peer clade|interpreter|qemu|native,...] [--json FILE]
+                             [--peer clade|interpreter|plic|qemu|native,...] [--json FILE]
        clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 

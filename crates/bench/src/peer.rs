@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use clade_vmm::spec::Tier;
+use clade_vmm::spec::{Interrupts, Tier};
 
 use crate::guest::{Boot, Guest};
 use crate::{clade, qemu};
@@ -14,6 +14,8 @@ pub(crate) enum Peer {
     Clade,
     /// Clade without its translator.
     Interpreter,
+    /// Clade with interrupts by wires alone.
+    Plic,
     /// QEMU's TCG.
     Qemu,
     /// This host, with the same packages for its architecture.
@@ -21,13 +23,20 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    const ALL: [Peer; 4] = [Peer::Clade, Peer::Interpreter, Peer::Qemu, Peer::Native];
+    const ALL: [Peer; 5] = [
+        Peer::Clade,
+        Peer::Interpreter,
+        Peer::Plic,
+        Peer::Qemu,
+        Peer::Native,
+    ];
 
     /// Its name in tables.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Peer::Clade => "Clade",
             Peer::Interpreter => "interpreter",
+            Peer::Plic => "PLIC",
             Peer::Qemu => "QEMU",
             Peer::Native => "native",
         }
@@ -36,8 +45,9 @@ impl Peer {
     /// Starts a guest.
     pub(crate) fn start(self, qemu: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
         match self {
-            Peer::Clade => clade::start(Tier::Auto, boot),
-            Peer::Interpreter => clade::start(Tier::Interpreter, boot),
+            Peer::Clade => clade::start(Tier::Auto, Interrupts::Aia, boot),
+            Peer::Plic => clade::start(Tier::Auto, Interrupts::Plic, boot),
+            Peer::Interpreter => clade::start(Tier::Interpreter, Interrupts::Aia, boot),
             Peer::Qemu => qemu::start(qemu, boot),
             Peer::Native => Err("this host is no guest".into()),
         }
@@ -51,6 +61,8 @@ impl FromStr for Peer {
         Self::ALL
             .into_iter()
             .find(|peer| peer.title().eq_ignore_ascii_case(text))
-            .ok_or_else(|| format!("{text:?} is no peer: clade, interpreter, qemu and native are"))
+            .ok_or_else(|| {
+                format!("{text:?} is no peer: clade, interpreter, plic, qemu and native are")
+            })
     }
 }
