@@ -200,6 +200,7 @@ impl Core {
     /// Forgets where translated code is.
     pub(crate) fn forget_code(&mut self) {
         self.tlb.flush_jumps();
+        self.jit.found.forget();
         self.jit.link = None;
     }
 

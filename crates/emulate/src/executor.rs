@@ -70,8 +70,7 @@ impl Executor {
                 self.blocks.revalidate();
                 if let Some(translator) = &shared.translator {
                     core.jit.fence = translator.fence();
-                    core.jit.link = None;
-                    core.tlb.flush_jumps();
+                    core.forget_code();
                 }
             }
             let exit = match &shared.translator {

@@ -16,6 +16,7 @@ mod clint;
 mod core;
 mod engine;
 mod executor;
+mod found_code;
 mod hsm;
 mod imsic;
 mod interpreter;

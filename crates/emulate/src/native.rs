@@ -31,6 +31,8 @@ pub(crate) struct JitState {
     pub(crate) link_site: u32,
     /// The page that it stands in.
     pub(crate) link_page: u32,
+    /// Code that was found by its place in guest memory.
+    pub(crate) found: crate::found_code::FoundCode,
     /// What `run` must return.
     pub(crate) exit: Option<Exit>,
     /// When this hart last executed `fence.i`, in the translator's count.

@@ -12,7 +12,7 @@ use super::thunks::Reason;
 use super::unit::must_interpret;
 use crate::core::Core;
 use crate::interpreter::{self, Step};
-use crate::memory::Scalar;
+use crate::memory::{HostAddress, Scalar};
 
 /// Bits 0 to 5 of MXCSR are the accrued exceptions; this gives them as `fflags` has them. The
 /// host's denormal-operand exception (bit 1) has no counterpart.
@@ -172,17 +172,20 @@ pub(super) extern "sysv64" fn dispatch(core: *mut Core, pc: u64) -> usize {
     let Some(at) = core.tlb.execute(core.fetch_member, pc) else {
         return 0;
     };
-    let shared = core.shared.clone();
-    let Some(translator) = &shared.translator else {
+    let Some(address) = core.jit.found.get(at).or_else(|| look_up(core, at)) else {
         return 0;
     };
-    let Some(code) = translator.lookup(at, core.jit.fence) else {
-        return 0;
-    };
-    let address = translator.address(code);
     core.tlb.insert_jump(core.fetch_context, pc, address);
     core.jit.pc_page = pc & !0xfff;
     address
+}
+
+#[cold]
+fn look_up(core: &mut Core, at: HostAddress) -> Option<usize> {
+    let translator = core.shared.translator.as_ref()?;
+    let address = translator.address(translator.lookup(at, core.jit.fence)?);
+    core.jit.found.insert(at, address);
+    Some(address)
 }
 
 fn read_mxcsr() -> u32 {
