@@ -129,11 +129,16 @@ fn serve(waker: &IoWaker, mut worker: Box<dyn IoWorker>) {
 }
 
 fn wait(event: &OwnedFd, watched: Option<BorrowedFd<'_>>, timeout: Option<Duration>) {
-    let mut descriptors = vec![PollFd::new(event, PollFlags::IN)];
-    descriptors.extend(watched.map(|watched| PollFd::from_borrowed_fd(watched, PollFlags::IN)));
+    let event = PollFd::new(event, PollFlags::IN);
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     // Interrupted, or short of memory: the next round looks again.
-    let _ = poll(&mut descriptors, timeout.as_ref());
+    let _ = match watched {
+        Some(watched) => {
+            let watched = PollFd::from_borrowed_fd(watched, PollFlags::IN);
+            poll(&mut [event, watched], timeout.as_ref())
+        }
+        None => poll(&mut [event], timeout.as_ref()),
+    };
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ impl VirtioFs {
     /// request is served, so that a reset waits for it.
     fn serve_next(&self) -> bool {
         let mut inner = lock(&self.inner);
-        let Some(active) = inner.active.clone() else {
+        let Inner { backend, active } = &mut *inner;
+        let Some(active) = active else {
             return false;
         };
         let mut any = false;
@@ -67,7 +68,7 @@ impl VirtioFs {
                 continue;
             };
             any = true;
-            match inner.serve(&chain) {
+            match serve(backend.as_mut(), &chain) {
                 Ok(written) => queue.push(&chain, written),
                 Err(BadChain) => active.signals.needs_reset(),
             }
@@ -96,13 +97,12 @@ impl VirtioFs {
     }
 }
 
-impl Inner {
-    fn serve(&mut self, chain: &Chain) -> Result<u32, BadChain> {
-        let (request, reply) = chain.buffers()?;
-        let request: Vec<_> = request.slices().collect();
-        let reply: Vec<_> = reply.slices().collect();
-        Ok(self.backend.serve(&request, &reply) as u32)
-    }
+/// Serves a request; returns how many bytes of the reply were written.
+fn serve(backend: &mut dyn FsBackend, chain: &Chain) -> Result<u32, BadChain> {
+    let (request, reply) = chain.buffers()?;
+    let request: Vec<_> = request.slices().collect();
+    let reply: Vec<_> = reply.slices().collect();
+    Ok(backend.serve(&request, &reply) as u32)
 }
 
 impl VirtioDevice for VirtioFs {
