@@ -161,7 +161,7 @@ fn greets(port: u16) -> bool {
 fn command() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let clade = own.parent().unwrap_or(Path::new("")).join("clade");
-    match clade.exists() {
+    match clade.is_file() {
         true => Ok(clade),
         false => Err("there is no `clade` beside this: `cargo build --release -p clade`".into()),
     }
