@@ -30,11 +30,12 @@ const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PRO
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
                              [--peer clade|interpreter|plic|qemu|native,...] [--json FILE]
        clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
+                      [--peer clade|interpreter|plic|qemu,...]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
-  io          disk, network and shared folder, under Clade and under QEMU in turn
+  io          disk, network and shared folder, under two peers in turn
   speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)

@@ -35,6 +35,8 @@ const MEBIBYTES: Unit = Unit {
 
 /// Measures and prints the table; an error tells of failures.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let peers = <[Peer; 2]>::try_from(&options.peers[..])
+        .map_err(|_| "two peers are compared: name two, or none for Clade and QEMU")?;
     let version = qemu::version(&options.qemu)?;
     let image = boot::mini()?;
     let mut session = Session {
@@ -48,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, TCG\n",
         image.name, image.kernel_version, options.cpus, options.rounds
     );
-    print!("{}", session.table.text());
+    print!("{}", session.table.text(peers));
     match session.failures.is_empty() {
         true => Ok(()),
         false => Err(session.failures.join("\n")),

@@ -33,18 +33,20 @@ impl Table {
             .push(figure);
     }
 
-    /// The table for people: the best of each peer, how many times as good Clade is, and between
+    /// The table for people: the best of each peer, how many times as good the first is, and between
     /// which bounds that was in single rounds.
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, [first, second]: [Peer; 2]) -> String {
         let mut text = format!(
             "{:<19} {:>14} {:>14} {:>9}   {}\n",
-            "", "Clade", "QEMU", "ahead", "in single rounds"
+            "",
+            first.title(),
+            second.title(),
+            "ahead",
+            "in single rounds"
         );
         for (name, unit) in &self.rows {
-            if let (Some(clade), Some(qemu)) =
-                (self.of(name, Peer::Clade), self.of(name, Peer::Qemu))
-            {
-                text += &line(name, *unit, clade, qemu);
+            if let (Some(first), Some(second)) = (self.of(name, first), self.of(name, second)) {
+                text += &line(name, *unit, first, second);
             }
         }
         text
@@ -55,29 +57,29 @@ impl Table {
     }
 }
 
-fn line(name: &str, unit: Unit, clade: &[f64], qemu: &[f64]) -> String {
+fn line(name: &str, unit: Unit, first: &[f64], second: &[f64]) -> String {
     let best = |figures: &[f64]| {
         let pick = if unit.more { f64::max } else { f64::min };
         figures.iter().copied().reduce(pick).unwrap_or(f64::NAN)
     };
-    let ahead = |clade: f64, qemu: f64| match unit.more {
-        true => clade / qemu,
-        false => qemu / clade,
+    let ahead = |first: f64, second: f64| match unit.more {
+        true => first / second,
+        false => second / first,
     };
-    let rounds = clade
+    let rounds = first
         .iter()
-        .zip(qemu)
-        .map(|(&clade, &qemu)| ahead(clade, qemu));
+        .zip(second)
+        .map(|(&first, &second)| ahead(first, second));
     let rounds: Vec<f64> = rounds.collect();
     let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = rounds.iter().copied().fold(0.0, f64::max);
     let cell = |figure: f64| format!("{figure:.1} {}", unit.name);
-    let (clade, qemu) = (best(clade), best(qemu));
+    let (first, second) = (best(first), best(second));
     format!(
         "{name:<19} {:>14} {:>14} {:>7.2} x   {lowest:.2} to {highest:.2}\n",
-        cell(clade),
-        cell(qemu),
-        ahead(clade, qemu)
+        cell(first),
+        cell(second),
+        ahead(first, second)
     )
 }
 
@@ -103,7 +105,7 @@ mod tests {
             table.note("start", time, Peer::Qemu, qemu);
         }
         table.note("alone", rate, Peer::Clade, 1.0);
-        let text = table.text();
+        let text = table.text([Peer::Clade, Peer::Qemu]);
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().collect())
