@@ -244,12 +244,11 @@ impl Run {
 
     /// The interrupt controllers: those of images are known to their kernels.
     fn interrupts(&self) -> Interrupts {
-        let foreign = self.kernel.is_some() || self.firmware.is_some();
-        self.interrupts.unwrap_or(if foreign {
-            Interrupts::Plic
-        } else {
-            Interrupts::Aia
-        })
+        let default = match self.kernel.is_some() || self.firmware.is_some() {
+            true => Interrupts::Plic,
+            false => Interrupts::Aia,
+        };
+        self.interrupts.unwrap_or(default)
     }
 
     /// The machine to make, and what it boots, for people. One for an OCI image is `mini` as yet.
