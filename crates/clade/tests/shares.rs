@@ -190,8 +190,10 @@ fn folders_that_become_links_under_way_lead_nowhere_else() {
         });
         let end = SetAtEnd(&ended);
         let printed = guest.run(
-            "cd /data; i=0; while [ $i -lt 300 ]; do echo 3 >/proc/sys/vm/drop_caches
-                cat folder/deep/file; echo x >>folder/deep/new; mv folder/deep/new folder/n
+            // The guest believes names for a second: it goes on until it has seen the folder once.
+            "cd /data; i=0; while [ $i -lt 300 ] || ! [ -e /tmp/seen ] && [ $i -lt 9000 ]; do
+                echo 3 >/proc/sys/vm/drop_caches
+                cat folder/deep/file && : >/tmp/seen; echo x >>folder/deep/new; mv folder/deep/new folder/n
                 i=$((i + 1)); done",
         );
         drop(end);
