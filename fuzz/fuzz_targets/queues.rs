@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use clade_devices::virtio::balloon::MemoryReclaim;
 use clade_devices::virtio::fs::FsBackend;
+use clade_devices::virtio::serial::SerialHost;
 use clade_devices::virtio::{
     GuestSlice, NetBackend, NetOffloads, PowerButton, VirtioBalloon, VirtioConsole, VirtioFs,
-    VirtioNet, VirtioRng,
+    VirtioNet, VirtioRng, VirtioSerial,
 };
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_engine::Entropy;
@@ -74,16 +75,47 @@ impl FsBackend for Echo {
     fn reset(&mut self) {}
 }
 
+/// Sends back what it is sent, with little room. A client comes and goes as it is asked.
+#[derive(Default)]
+struct Modem {
+    turns: u8,
+    bytes: Vec<u8>,
+}
+
+impl SerialHost for Modem {
+    fn connected(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        self.turns % 64 > 8
+    }
+
+    fn accept(&mut self) {}
+
+    fn read(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.bytes.len());
+        for (into, byte) in into.iter_mut().zip(self.bytes.drain(..count)) {
+            *into = byte;
+        }
+        count
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(1000 - self.bytes.len());
+        self.bytes.extend(&bytes[..count]);
+        count
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, steps)) = bytes.split_first() else {
         return;
     };
-    match kind % 6 {
+    match kind % 7 {
         0 => console(steps),
         1 => entropy(steps),
         2 => button(steps),
         3 => network(steps),
         4 => balloon(steps),
+        5 => serial(steps),
         _ => folder(steps),
     }
 });
@@ -129,6 +161,20 @@ fn balloon(steps: &[u8]) {
         while device.process() {}
     });
     device.restore(&device.save());
+}
+
+fn serial(steps: &[u8]) {
+    let modem = |name: &str| {
+        let modem: Box<dyn SerialHost> = Box::new(Modem::default());
+        (name.to_owned(), modem)
+    };
+    let ports = ["one", "two", "three"].map(modem).into();
+    let device = VirtioSerial::new(ports, Arc::new(Nothing));
+    // A mirror before a driver that offers without end has always more to do.
+    Board::new(device.clone(), 10).play(steps, |_| {
+        let _ = (0..100).any(|_| !device.process());
+    });
+    device.restore(&device.save()).expect("its own state");
 }
 
 fn folder(steps: &[u8]) {

@@ -27,6 +27,7 @@ pub mod fs;
 pub mod input;
 pub mod net;
 pub mod rng;
+pub mod serial;
 pub mod vsock;
 
 pub use balloon::VirtioBalloon;
@@ -41,6 +42,7 @@ pub use net::{NetBackend, NetOffloads, VirtioNet};
 pub use pci::VirtioPci;
 pub use queue::{BadChain, Chain, VirtQueue};
 pub use rng::VirtioRng;
+pub use serial::VirtioSerial;
 pub use signals::Signals;
 pub use state::{QueueState, TransportState};
 pub use vsock::VirtioVsock;

@@ -55,6 +55,8 @@ impl VirtioConsole {
         lock(&self.inner).state = *saved;
     }
 
+    /// Prints on the vCPU's own thread: Linux's driver spins until its buffer is used, so to change
+    /// threads for each would cost more than it saves.
     fn transmit(&self) {
         if !lock(&self.inner).transmitter.begin() {
             return;

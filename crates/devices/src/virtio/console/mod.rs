@@ -1,4 +1,5 @@
-//! The console device (section 5.3), with one port and the size of its terminal.
+//! The console device (section 5.3), with one port and the size of its terminal. One with several
+//! ports is [`super::VirtioSerial`].
 
 mod device;
 mod state;

@@ -14,6 +14,8 @@ mod msix;
 mod net;
 mod pci;
 mod rng;
+mod serial;
+mod serial_hostile;
 mod vsock;
 
 use std::sync::Arc;
