@@ -22,7 +22,7 @@ const LOG_TAIL: usize = 2000;
 /// No socket's path is longer, in bytes: `sun_path` of unix(7), without its end.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The longest name of a socket of a machine: `vsock.sock_` and a port.
+/// The longest name of a socket that every machine may have: `vsock.sock_` and a port.
 const SOCKET_NAME_MAX: usize = "vsock.sock_4294967295".len();
 
 /// A machine that was started.
@@ -80,7 +80,7 @@ pub(crate) fn launch(
     mut program: Command,
 ) -> Result<(Started, Connection), Error> {
     let sockets = machines.sockets(&spec.id);
-    check_length(&sockets)?;
+    check_length(&sockets, spec)?;
     clear(&sockets)?;
     clade_store::private_folder(&sockets)?;
     let (ours, theirs) = UnixStream::pair().map_err(Error::io("connect to", folder))?;
@@ -125,8 +125,13 @@ pub(crate) fn launch(
     }
 }
 
-fn check_length(sockets: &Path) -> Result<(), Error> {
-    let name = SOCKET_NAME_MAX.max(SOCKET_FILE.len());
+fn check_length(sockets: &Path, spec: &MachineSpec) -> Result<(), Error> {
+    let ports = spec
+        .config
+        .ports
+        .iter()
+        .map(|port| port.socket_file().len());
+    let name = ports.fold(SOCKET_NAME_MAX.max(SOCKET_FILE.len()), usize::max);
     if sockets.as_os_str().len() + 1 + name <= SOCKET_PATH_MAX {
         return Ok(());
     }

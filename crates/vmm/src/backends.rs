@@ -9,6 +9,7 @@ use clade_disk::{Disk, DiskError};
 
 use crate::board::{FlashError, FlashFiles};
 use crate::network::{NetworkError, NetworkLink};
+use crate::serial::{SerialBackend, SerialError};
 use crate::shares::{ShareError, SharedFolder};
 use crate::spec::{DISKS_MAX, DiskSpec, MachineSpec, OnFullDisk};
 use crate::vsock::{OnReady, VsockBackend};
@@ -31,6 +32,9 @@ pub enum BackendError {
     /// The network.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// A serial port.
+    #[error(transparent)]
+    Serial(#[from] SerialError),
     /// The socket device's.
     #[error("cannot make the socket for connections to the guest in {}: {source}", folder.display())]
     Vsock {
@@ -52,6 +56,8 @@ pub struct Backends {
     pub disks: Vec<Disk>,
     /// What the network card is connected to, if there is one.
     pub network: Option<NetworkLink>,
+    /// The host's side of the serial ports, if there are any.
+    pub(crate) serial: Option<Arc<SerialBackend>>,
     /// The host's side of the socket device, if the board has one.
     pub(crate) vsock: Option<Arc<VsockBackend>>,
 }
@@ -77,6 +83,7 @@ impl Backends {
             disks: disks.iter().map(open).collect::<Result<_, _>>()?,
             shares: SharedFolder::open_all(&spec.config.shares)?,
             network: NetworkLink::open(spec, folder)?,
+            serial: SerialBackend::open(folder, &spec.config.ports)?,
             vsock: open_vsock(spec, folder)?,
         })
     }

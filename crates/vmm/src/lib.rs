@@ -21,4 +21,6 @@ mod boot_files;
 mod descriptors;
 mod life;
 mod sandbox;
+mod serial;
 mod shares;
+mod watch;

@@ -8,7 +8,7 @@ use clade_net::Forward;
 use clade_vmm::control::Status;
 use clade_vmm::network::read_forwards;
 use clade_vmm::record::LifeRecord;
-use clade_vmm::spec::MachineSpec;
+use clade_vmm::spec::{MachineSpec, SerialName};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -38,8 +38,16 @@ struct Everything<'a> {
     folder: &'a Path,
     console_log: PathBuf,
     control_socket: Option<PathBuf>,
+    /// The sockets of its serial ports, while it runs.
+    serial_ports: Vec<SerialPort<'a>>,
     /// The ports that lead to it while it runs.
     forwards: Vec<Forward>,
+}
+
+#[derive(Debug, Serialize)]
+struct SerialPort<'a> {
+    name: &'a SerialName,
+    socket: PathBuf,
 }
 
 impl Inspect {
@@ -61,7 +69,18 @@ fn everything(machine: &Machine) -> Everything<'_> {
         life: machine.record(),
         folder: machine.folder(),
         console_log: machine.folder().join(clade_vmm::console::LOG_FILE),
+        serial_ports: serial_ports(&machine.spec, sockets),
         forwards,
         control_socket: sockets.map(|folder| folder.join(clade_vmm::control::SOCKET_FILE)),
     }
+}
+
+fn serial_ports<'a>(spec: &'a MachineSpec, sockets: Option<&Path>) -> Vec<SerialPort<'a>> {
+    let ports = sockets.iter().flat_map(|folder| {
+        spec.config.ports.iter().map(|name| SerialPort {
+            name,
+            socket: folder.join(name.socket_file()),
+        })
+    });
+    ports.collect()
 }

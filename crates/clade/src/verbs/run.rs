@@ -12,7 +12,7 @@ use clade_manager::{Host, Machines, Order, Started};
 use clade_ssh::{Command, Key};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, Tier};
+use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, SERIAL_PORTS_MAX, SerialName, Tier};
 
 use crate::disk_option::DiskOptions;
 use crate::failure::Failure;
@@ -84,6 +84,10 @@ pub(crate) struct Run {
     /// `virtiofs`: the first folder is `share0`, the next `share1`, and so on.
     #[arg(long, short, value_name = "SRC:DST[:ro]", value_parser = volume::parse)]
     volume: Vec<Volume>,
+    /// Give the guest a serial port, /dev/virtio-ports/NAME. Its other end is a Unix socket of the
+    /// host that `clade inspect` names.
+    #[arg(long, value_name = "NAME")]
+    serial: Vec<SerialName>,
     #[command(flatten)]
     disks: DiskOptions,
     /// What executes the guest's instructions; `auto` is the fastest that this host can do.
@@ -225,6 +229,7 @@ impl Run {
         if let Some(name) = &self.name {
             Machines::of_user()?.check_free(name)?;
         }
+        self.check_serial()?;
         let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         if !self.include.is_empty() && !clade_images::is_debian(image) {
             return Err(Failure::new(format!(
@@ -240,6 +245,24 @@ impl Run {
             )));
         }
         Ok(())
+    }
+
+    fn check_serial(&self) -> Result<(), Failure> {
+        let ports = &self.serial;
+        if ports.len() > SERIAL_PORTS_MAX {
+            return Err(Failure::new(format!(
+                "{} serial ports are too many; a machine has up to {SERIAL_PORTS_MAX}",
+                ports.len()
+            )));
+        }
+        let twice = (1..ports.len()).find(|&index| ports[..index].contains(&ports[index]));
+        match twice {
+            None => Ok(()),
+            Some(index) => Err(Failure::new(format!(
+                "two serial ports are called `{}`; give each a name of its own",
+                ports[index]
+            ))),
+        }
     }
 
     /// The interrupt controllers: those of images are known to their kernels.
@@ -265,6 +288,7 @@ impl Run {
             memory: self.memory,
             initrd: self.initrd,
             shares: volume::shares(&self.volume),
+            ports: self.serial,
             on_full_disk: self.disks.on_full_disk,
             disks: self.disks.specs()?,
             network: self.network.spec()?,

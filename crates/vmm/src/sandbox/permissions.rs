@@ -42,7 +42,7 @@ impl Permissions {
             write_folders: shares(false),
             disks: !config.disks.is_empty(),
             network: config.network.outside().is_some(),
-            epoll: config.vsock,
+            epoll: config.vsock || !config.ports.is_empty(),
             unix_sockets: config.vsock && config.vsock_outgoing,
         }
     }

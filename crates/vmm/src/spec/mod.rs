@@ -4,6 +4,7 @@ mod disk;
 mod flash;
 mod interrupts;
 mod network;
+mod serial;
 mod share;
 
 use std::fmt;
@@ -16,6 +17,7 @@ pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
 pub use interrupts::Interrupts;
 pub use network::{NetworkSpec, OutsideSpec, SwitchName};
+pub use serial::{SERIAL_PORTS_MAX, SerialName};
 pub use share::{SHARES_MAX, ShareSpec};
 
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.
@@ -117,6 +119,8 @@ pub struct MachineConfig {
     pub network: NetworkSpec,
     /// Folders of the host.
     pub shares: Vec<ShareSpec>,
+    /// Named serial ports, no two of the same name.
+    pub ports: Vec<SerialName>,
     /// Whether there is a socket device between host and guest.
     pub vsock: bool,
     /// Whether the guest may connect, by that device, to sockets in the machine's folder.
@@ -141,6 +145,7 @@ impl Default for MachineConfig {
             on_full_disk: OnFullDisk::default(),
             network: NetworkSpec::default(),
             shares: Vec::new(),
+            ports: Vec::new(),
             vsock: false,
             vsock_outgoing: false,
         }

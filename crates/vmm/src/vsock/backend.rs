@@ -13,8 +13,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::handshake::{Handshake, Progress};
 use super::notify::{NotifyStream, OnReady};
 use super::stream::HostStream;
-use super::watch::{Watch, Watched};
 use super::{NOTIFY_PORT, SOCKET_FILE};
+use crate::watch::{Watch, Watched};
 
 /// The most connections that have not said yet where to; the oldest makes room for a new one.
 const MAX_HANDSHAKES: usize = 64;

@@ -2,7 +2,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 
 use super::stream::HostStream;
-use super::watch::Watched;
+use crate::watch::Watched;
 
 /// Longer than any `CONNECT PORT\n`.
 const MAX_REQUEST: usize = 64;

@@ -10,7 +10,6 @@ mod backend;
 mod handshake;
 mod notify;
 mod stream;
-mod watch;
 mod worker;
 
 pub(crate) use backend::VsockBackend;

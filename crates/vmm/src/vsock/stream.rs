@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use clade_devices::virtio::vsock::VsockStream;
 
-use super::watch::Watched;
+use crate::watch::Watched;
 
 /// A connection's end on the host: a Unix socket that does not block.
 pub(super) struct HostStream {

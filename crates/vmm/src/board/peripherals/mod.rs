@@ -6,6 +6,7 @@ mod disk;
 mod network;
 mod power_button;
 mod rng;
+mod serial;
 mod share;
 mod vsock;
 
@@ -37,6 +38,7 @@ mod slot {
     pub(super) const VSOCK: u8 = 4;
     pub(super) const NETWORK: u8 = 5;
     pub(super) const POWER_BUTTON: u8 = 6;
+    pub(super) const SERIAL: u8 = 7;
     pub(super) const DISKS: Range<u8> = 8..24;
     pub(super) const SHARES: Range<u8> = 24..32;
 
@@ -130,6 +132,7 @@ pub(super) fn plug(
     power_button::plug(&mut plugging)?;
     disk::plug(&mut plugging)?;
     share::plug(&mut plugging)?;
+    serial::plug(&mut plugging)?;
     vsock::plug(&mut plugging)?;
     plugging.pci.build().map(bus)?;
     Ok(Plugged {
