@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clade_images::{Error, Source, find_mirror, package_files};
-use common::images::{clade, skip};
+use common::images::{alone, clade, skip};
 
 /// To build the image, or to boot from it, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -92,18 +92,26 @@ fn template() -> std::path::PathBuf {
     folder.join(manifest["disk"]["file"].as_str().expect("name"))
 }
 
+/// Runs `clade` to its end, which must be a good one; returns what it prints.
+fn done(arguments: &[&str]) -> String {
+    let output = clade(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("clade");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}{errors}");
+    said
+}
+
 #[test]
 fn debian_is_built_once_boots_to_a_shell_and_keeps_its_template_clean() {
     if let Some(reason) = obstacle() {
         skip("debian", reason);
         return;
     }
-    let built = clade(&["pull", "debian"]).output().expect("clade");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    let _alone = alone();
+    done(&["pull", "debian"]);
     let name = format!("debian-test-{}", std::process::id());
     let mut machine = Machine::run(&name);
     machine.wait_for(&format!("root@{name}:~#"));
@@ -139,5 +147,71 @@ fn debian_is_built_once_boots_to_a_shell_and_keeps_its_template_clean() {
             "the check of the file system",
             format!("no e2fsck: {error}"),
         ),
+    }
+}
+
+/// Removes a machine when the test ends, however.
+struct Removed<'a>(&'a str);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let _ = clade(&["rm", "-f", self.0]).output();
+    }
+}
+
+#[test]
+fn packages_are_installed_and_survive_a_power_cut() {
+    if let Some(reason) = obstacle() {
+        skip("packages in debian", reason);
+        return;
+    }
+    let _alone = alone();
+    let name = &*format!("debian-packages-{}", std::process::id());
+    let machine = Removed(name);
+    let install = "apt-get update && apt-get install -y hello && hello -g installed && sync";
+    let said = done(&["run", "--name", name, "debian", "--", "sh", "-c", install]);
+    assert!(said.ends_with("installed\n"), "{said}");
+
+    done(&["start", name]);
+    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    let write = "hello -g again >/root/kept && sync && (yes | head -c 1G >/root/noise &)";
+    done(&["exec", name, "--", "sh", "-c", write]);
+    done(&["kill", name]);
+    check_disk(name);
+
+    done(&["start", name]);
+    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    let look = "rm /root/noise; cat /root/kept; dpkg --audit; hello -g still";
+    assert_eq!(
+        done(&["exec", name, "--", "sh", "-c", look]),
+        "again\nstill\n"
+    );
+    drop(machine);
+}
+
+/// Has qemu-img look at a machine's layer above the template. Clusters may be leaked by a power cut,
+/// none may be damaged.
+fn check_disk(name: &str) {
+    let told: serde_json::Value =
+        serde_json::from_str(&done(&["inspect", "--json", name])).expect("JSON");
+    let machine = told.get(0).unwrap_or(&told);
+    let path = |value: &serde_json::Value| value.as_str().expect("a path").to_owned();
+    let disk =
+        Path::new(&path(&machine["folder"])).join(path(&machine["config"]["disks"][0]["path"]));
+    match Command::new("qemu-img")
+        .args(["check", "--output=json"])
+        .arg(&disk)
+        .output()
+    {
+        Ok(report) => {
+            let report: serde_json::Value =
+                serde_json::from_slice(&report.stdout).expect("a report");
+            assert_eq!(report["check-errors"], 0, "{report}");
+            assert!(
+                report.get("corruptions").is_none_or(|count| count == 0),
+                "{report}"
+            );
+        }
+        Err(error) => skip("the check of the disk", format!("no qemu-img: {error}")),
     }
 }
