@@ -171,7 +171,7 @@ impl InterruptFile {
         }
     }
 
-    /// Continues from a saved state, which was [checked](InterruptFileState::check).
+    /// Continues from a saved state, which was checked to be one that a guest can make.
     pub fn restore(&self, saved: &InterruptFileState) {
         self.delivery.store(saved.delivery, SeqCst);
         self.threshold.store(saved.threshold, SeqCst);
