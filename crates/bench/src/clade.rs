@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clade_devices::{ConsoleHost, ConsolePort};
 use clade_vmm::backends::Backends;
-use clade_vmm::machine::{Machine, StopHandle};
+use clade_vmm::machine::{Machine, MachineHandle};
 use clade_vmm::spec::{
     DiskSpec, Interrupts, MachineConfig, MachineSpec, NetworkSpec, OutsideSpec, ShareSpec, Tier,
 };
@@ -39,7 +39,7 @@ pub(crate) struct CladeGuest {
     screen: Arc<Screen>,
     port: Arc<dyn ConsolePort>,
     room: Receiver<()>,
-    stop: StopHandle,
+    stop: MachineHandle,
     thread: Option<JoinHandle<()>>,
     /// What the machine keeps on the host while it runs.
     _folder: TempDir,
@@ -78,8 +78,8 @@ pub(crate) fn start(
     let backends = Backends::open(&spec, folder.path()).map_err(|error| error.to_string())?;
     let machine = Machine::build(&spec.config, &backends, screen.clone())
         .map_err(|error| error.to_string())?;
-    let port = machine.console();
-    let stop = machine.stop_handle();
+    let stop = machine.handle();
+    let port = stop.console();
     let console = screen.clone();
     let thread = thread::spawn(move || {
         if let Err(error) = machine.run() {

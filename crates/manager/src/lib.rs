@@ -15,6 +15,7 @@ mod machine;
 mod machines;
 mod memory;
 mod names;
+mod pause;
 mod remove;
 mod start;
 mod state;

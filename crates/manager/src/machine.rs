@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clade_vmm::control::{Connection, Event, FromMachine, Request, SOCKET_FILE, Status, WireError};
 use clade_vmm::record::LifeRecord;
@@ -79,12 +79,30 @@ impl Machine {
     /// # Errors
     /// When it does not run, or does not answer.
     pub fn status(&self) -> Result<Status, Error> {
+        self.ask(&Request::Status, PATIENCE, |event| match event {
+            Event::Status(status) => Some(status),
+            _ => None,
+        })
+    }
+
+    /// Asks the machine for something, and waits for the event that `answer` takes for the answer.
+    pub(crate) fn ask<T>(
+        &self,
+        request: &Request,
+        patience: Duration,
+        answer: impl Fn(Event) -> Option<T>,
+    ) -> Result<T, Error> {
         let mut connection = self.connect()?;
-        self.tell(&connection, &Request::Status)?;
+        self.tell(&connection, request)?;
+        let deadline = Instant::now() + patience;
         loop {
-            match self.next_event(&mut connection, PATIENCE)? {
-                Next::Event(Event::Status(status)) => return Ok(status),
-                Next::Event(_) => {}
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.next_event(&mut connection, left)? {
+                Next::Event(event) => {
+                    if let Some(answer) = answer(event) {
+                        return Ok(answer);
+                    }
+                }
                 Next::Gone => return Err(self.no_answer("it is about to end".into())),
                 Next::Silence => return Err(self.no_answer("it takes too long".into())),
             }

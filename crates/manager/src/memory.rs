@@ -1,10 +1,8 @@
 //! How much memory a running machine's guest may have.
 
-use std::time::{Duration, Instant};
-
 use clade_vmm::control::{Event, Request};
 
-use crate::machine::{Next, PATIENCE};
+use crate::machine::PATIENCE;
 use crate::{Error, Machine};
 
 impl Machine {
@@ -25,21 +23,15 @@ impl Machine {
         if !self.state.is_live() {
             return Err(self.not_running());
         }
-        let mut connection = self.connect()?;
-        self.tell(&connection, &Request::LimitMemory { bytes })?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_event(&mut connection, left)? {
-                Next::Event(Event::MemoryLimited { heard: true }) => return Ok(()),
-                Next::Event(Event::MemoryLimited { heard: false }) => {
-                    let reason = "its guest has no driver for the memory balloon (yet)";
-                    return Err(self.no_answer(reason.to_owned()));
-                }
-                Next::Event(_) if left > Duration::ZERO => {}
-                Next::Gone => return Err(self.not_running()),
-                _ => return Err(self.no_answer("it is silent".to_owned())),
-            }
+        let request = Request::LimitMemory { bytes };
+        let heard = self.ask(&request, PATIENCE, |event| match event {
+            Event::MemoryLimited { heard } => Some(heard),
+            _ => None,
+        })?;
+        if heard {
+            return Ok(());
         }
+        let reason = "its guest has no driver for the memory balloon (yet)";
+        Err(self.no_answer(reason.to_owned()))
     }
 }

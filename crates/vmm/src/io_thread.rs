@@ -11,6 +11,8 @@ use clade_devices::virtio::Waker;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
+use crate::gate::Gate;
+
 /// What an I/O thread does.
 pub trait IoWorker: Send {
     /// A descriptor that calls for work when it can be read, beside the thread's waker. One that
@@ -80,11 +82,11 @@ pub struct IoTask {
 
 impl IoTask {
     /// Starts a thread that calls the worker whenever the waker is woken, the worker's descriptor
-    /// can be read, or its time has come; and once at the beginning.
+    /// can be read, or its time has come; and once at the beginning. It works inside of `gate`.
     ///
     /// # Errors
     /// When the host gives no thread.
-    pub fn start(self) -> io::Result<IoThread> {
+    pub(crate) fn start(self, gate: Arc<Gate>) -> io::Result<IoThread> {
         let Self {
             name,
             waker,
@@ -93,7 +95,7 @@ impl IoTask {
         let ours = waker.clone();
         let thread = thread::Builder::new()
             .name(name)
-            .spawn(move || serve(&ours, worker))?;
+            .spawn(move || serve(&ours, worker, &gate))?;
         Ok(IoThread {
             waker,
             thread: Some(thread),
@@ -119,11 +121,13 @@ impl Drop for IoThread {
     }
 }
 
-fn serve(waker: &IoWaker, mut worker: Box<dyn IoWorker>) {
+fn serve(waker: &IoWaker, mut worker: Box<dyn IoWorker>, gate: &Gate) {
     while !waker.ended.load(Ordering::SeqCst) {
         // Before the work: what comes in after the worker has looked calls for another round.
         waker.clear();
-        let timeout = worker.work();
+        let Some(timeout) = gate.pass(|| worker.work()) else {
+            return;
+        };
         wait(&waker.event, worker.watched(), timeout);
     }
 }
@@ -178,7 +182,7 @@ mod tests {
             waker,
             worker: Box::new(worker),
         };
-        task.start().expect("thread")
+        task.start(Arc::default()).expect("thread")
     }
 
     const SOON: Duration = Duration::from_secs(10);

@@ -19,8 +19,10 @@ pub mod vsock;
 
 mod boot_files;
 mod descriptors;
+mod gate;
 mod life;
 mod sandbox;
+mod saved_memory;
 mod serial;
 mod shares;
 mod watch;

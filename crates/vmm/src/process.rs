@@ -15,14 +15,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use clade_engine::PAGE_SIZE;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::backends::Backends;
 use crate::boot_files::BootFiles;
 use crate::console::{ConsoleHub, ConsoleLog, LogThread};
-use crate::control::{ControlServer, Controls, SOCKET_FILE, StopSwitch, refuse};
+use crate::control::{ControlServer, SOCKET_FILE, StopSwitch, refuse};
 use crate::folder::{LOCK_FILE, MachineFolder};
 use crate::life::run_until_end;
 use crate::machine::{Ended, Machine, MachineError};
@@ -219,18 +218,11 @@ fn boot_until_end(
             Some(machine) => machine,
             None => Machine::build(config, backends, Arc::clone(hub) as _)?,
         };
-        hub.connect(machine.console());
-        let (handle, button) = (machine.stop_handle(), machine.power_button());
-        let (balloon, memory) = (machine.balloon(), config.memory);
-        stop.arm(Controls {
-            stop: Box::new(move || handle.stop()),
-            press: Box::new(move || button.press()),
-            limit: Box::new(move |bytes| {
-                let pages = memory.saturating_sub(bytes) / PAGE_SIZE;
-                balloon.set_target(u32::try_from(pages).unwrap_or(u32::MAX))
-            }),
-        });
-        let finished = machine.run()?;
+        hub.connect(machine.handle().console());
+        stop.arm(machine.handle());
+        let finished = machine.run();
+        stop.disarm();
+        let finished = finished?;
         *stats += finished.stats;
         Ok(finished.how)
     };

@@ -41,6 +41,7 @@ struct Row {
     answers: Option<bool>,
     foreground: Option<bool>,
     ready: Option<bool>,
+    paused: Option<bool>,
     /// In seconds.
     uptime: Option<u64>,
 }
@@ -120,6 +121,7 @@ impl Row {
             answers: status.map(|answer| answer.is_some()),
             foreground: ask(|status| status.foreground),
             ready: ask(|status| status.ready),
+            paused: ask(|status| status.paused),
             uptime: answer.map(|status| status.uptime),
         }
     }
@@ -132,6 +134,7 @@ impl Row {
         };
         let status = match (self.answers, self.foreground) {
             (Some(false), _) => "no answer".to_owned(),
+            _ if self.paused == Some(true) => "paused".to_owned(),
             (_, Some(true)) => "running, attached".to_owned(),
             _ => state::with_age(&self.state, now),
         };

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::{Signals, VirtQueue};
+use super::{DeviceState, Signals, VirtQueue};
+use crate::StateError;
 
 /// A virtio device behind a transport. Calls come from vCPU threads, several at once.
 pub trait VirtioDevice: Send + Sync {
@@ -36,6 +37,22 @@ pub trait VirtioDevice: Send + Sync {
     /// The driver has gone. On return the device writes no guest memory any more and has
     /// forgotten what it was given with [`VirtioDevice::activate`]. Must not call the host back.
     fn reset(&self);
+
+    /// What the guest can observe of the device itself. Waits for what is being worked on.
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Stateless
+    }
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// When the state is of another device. This one is then unchanged.
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Stateless => Ok(()),
+            other => Err(other.mismatch("virtio device")),
+        }
+    }
 }
 
 /// What an active device works with.

@@ -44,6 +44,6 @@ pub use queue::{BadChain, Chain, VirtQueue};
 pub use rng::VirtioRng;
 pub use serial::VirtioSerial;
 pub use signals::Signals;
-pub use state::{QueueState, TransportState};
+pub use state::{DeviceState, QueueState, TransportState, VirtioState};
 pub use vsock::VirtioVsock;
 pub use waker::Waker;

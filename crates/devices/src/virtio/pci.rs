@@ -7,7 +7,7 @@ use virtio_queue::QueueT;
 
 use super::signals::Subject;
 use super::transport::Transport;
-use super::{TransportState, VirtioDevice};
+use super::{VirtioDevice, VirtioState};
 use crate::StateError;
 use crate::little_endian::{put, put_from, value_of};
 use crate::pci::{BarKind, ConfigSpace, Identity, Msix, PciDevice, PciInterrupts};
@@ -98,19 +98,25 @@ impl VirtioPci {
         })
     }
 
-    /// Everything about the transport that the guest can observe, but for configuration space,
-    /// which the PCI host keeps.
+    /// Everything that the guest can observe, but for configuration space, which the PCI host
+    /// keeps.
     #[must_use]
-    pub fn save(&self) -> TransportState {
-        self.transport.save()
+    pub fn save(&self) -> VirtioState {
+        // The device first: what it finishes on this occasion, the transport knows of.
+        let device = self.transport.device.save_state();
+        VirtioState {
+            transport: self.transport.save(),
+            device,
+        }
     }
 
-    /// Continues from a saved state; the device's own is restored separately, before or after.
+    /// Continues from a saved state.
     ///
     /// # Errors
     /// When the state is of another device, or no driver can have brought it about.
-    pub fn restore(&self, saved: &TransportState) -> Result<(), StateError> {
-        self.transport.restore(saved)
+    pub fn restore(&self, saved: &VirtioState) -> Result<(), StateError> {
+        self.transport.device.restore_state(&saved.device)?;
+        self.transport.restore(&saved.transport)
     }
 
     /// The common configuration structure as the driver reads it (section 4.1.4.3).

@@ -1,5 +1,55 @@
 use serde::{Deserialize, Serialize};
 
+use super::balloon::BalloonState;
+use super::block::BlockState;
+use super::console::ConsoleState;
+use super::fs::FsState;
+use super::input::InputState;
+use super::net::NetState;
+use super::serial::SerialState;
+use super::vsock::VsockState;
+use crate::StateError;
+
+/// What the guest can observe of a device itself, whichever kind it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceState {
+    /// A device that is all in its transport.
+    Stateless,
+    /// A balloon.
+    Balloon(BalloonState),
+    /// A disk.
+    Block(BlockState),
+    /// A console.
+    Console(ConsoleState),
+    /// A shared folder.
+    Fs(FsState),
+    /// A power button.
+    Input(InputState),
+    /// A network card.
+    Net(NetState),
+    /// Serial ports.
+    Serial(SerialState),
+    /// A socket device.
+    Vsock(VsockState),
+}
+
+impl DeviceState {
+    /// The refusal of a device that is of another kind than this state.
+    pub(super) fn mismatch(&self, device: &'static str) -> StateError {
+        StateError::new(device, format!("it is of another device ({self:?})"))
+    }
+}
+
+/// All of a virtio device that a guest can observe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtioState {
+    /// What the transport keeps.
+    pub transport: TransportState,
+    /// What the device keeps.
+    pub device: DeviceState,
+}
+
 /// Everything about a virtio transport that a guest can observe, but for what the device keeps
 /// itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

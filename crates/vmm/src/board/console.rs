@@ -50,6 +50,16 @@ impl ConsoleMux {
         };
     }
 
+    /// The [`Console`] that printed last, 0 before any did.
+    pub(super) fn speaker(&self) -> u8 {
+        self.speaker.load(Ordering::Acquire)
+    }
+
+    /// Makes this the console that printed last.
+    pub(super) fn set_speaker(&self, speaker: u8) {
+        self.speaker.store(speaker, Ordering::Release);
+    }
+
     fn port(&self, speaker: u8) -> Option<&Arc<dyn ConsolePort>> {
         if speaker == Console::Uart as u8 {
             self.uart.get()
@@ -63,7 +73,7 @@ impl ConsoleMux {
 
 impl ConsolePort for ConsoleMux {
     fn input(&self, bytes: &[u8]) -> usize {
-        self.port(self.speaker.load(Ordering::Acquire))
+        self.port(self.speaker())
             .map_or(0, |port| port.input(bytes))
     }
 

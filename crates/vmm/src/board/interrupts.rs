@@ -7,6 +7,7 @@ use clade_emulate::{Emulator, HartInterrupt, Imsic};
 use clade_engine::{IrqLine, MsiSink};
 
 use super::map::{self, Window};
+use super::state::WiresState;
 use super::virt::{BoardError, insert};
 use crate::spec::Interrupts;
 
@@ -102,6 +103,28 @@ impl InterruptControllers {
             Wires::Aplic(aplic) => aplic.line(source as usize),
         };
         line.ok_or_else(|| BoardError::Wiring(format!("there is no interrupt source {source}")))
+    }
+
+    /// What the guest can observe of what wires lead to; the rest is the engine's.
+    pub(super) fn save(&self) -> WiresState {
+        match &self.wires {
+            Wires::Plic(plic) => WiresState::Plic(plic.save()),
+            Wires::Aplic(aplic) => WiresState::Aplic(aplic.save()),
+        }
+    }
+
+    /// Continues from a saved state.
+    pub(super) fn restore(&self, saved: &WiresState) -> Result<(), BoardError> {
+        match (&self.wires, saved) {
+            (Wires::Plic(plic), WiresState::Plic(saved)) => plic.restore(saved)?,
+            (Wires::Aplic(aplic), WiresState::Aplic(saved)) => aplic.restore(saved)?,
+            _ => {
+                return Err(BoardError::State(
+                    "it is of a machine with other interrupt controllers".into(),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Where devices write their messages, if anybody listens.

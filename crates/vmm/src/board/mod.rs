@@ -9,8 +9,10 @@ pub mod map;
 mod peripherals;
 mod ram;
 mod rom;
+mod state;
 mod timers;
 mod virt;
 
 pub use flash::{FlashError, FlashFiles};
-pub use virt::{Board, BoardError};
+pub use state::{BoardState, WiresState};
+pub use virt::{Board, BoardError, Origin};

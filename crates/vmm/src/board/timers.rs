@@ -8,6 +8,8 @@ use std::time::Duration;
 use clade_devices::Rtc;
 use clade_engine::Clock;
 
+use crate::gate::Gate;
+
 /// Tells the thread that a deadline may have changed, or that the machine ends.
 #[derive(Default)]
 pub(super) struct Alarm {
@@ -55,11 +57,12 @@ impl Alarm {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread. Alarms go off inside of `gate`.
 pub(super) fn start(
     alarm: Arc<Alarm>,
     clock: Arc<dyn Clock>,
     rtc: Arc<Rtc>,
+    gate: Arc<Gate>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("timers".into()).spawn(move || {
         loop {
@@ -69,7 +72,9 @@ pub(super) fn start(
             if !alarm.wait(timeout) {
                 return;
             }
-            rtc.poll();
+            if gate.pass(|| rtc.poll()).is_none() {
+                return;
+            }
         }
     })
 }

@@ -1,18 +1,21 @@
 //! The `virt` board: QEMU's, so that stock kernels and firmware find everything where they expect.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use clade_devices::pci::PciError;
+use clade_devices::pci::{PciError, PciHost};
 use clade_devices::syscon::SystemEventSink;
-use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioMmio};
-use clade_devices::{Bus, BusBuilder, ConsoleHost, ConsolePort, Overlap, Rtc, Syscon, Uart};
+use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioMmio, VirtioPci};
+use clade_devices::{
+    Bus, BusBuilder, ConsoleHost, ConsolePort, Flash, Overlap, Rtc, StateError, Syscon, Uart,
+};
 use clade_emulate::{
     AIA_EXTENSIONS, Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, ISA_EXTENSIONS, Stats,
     Tuning, translator_support,
 };
-use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, Unmapped};
+use clade_engine::{Engine, GuestRam, IoBus, IoDevice, Unmapped};
 
 use super::clock::HostClock;
 use super::console::{Console, ConsoleMux, FirmwareConsole};
@@ -20,12 +23,15 @@ use super::flash::FlashError;
 use super::interrupts::InterruptControllers;
 use super::peripherals::{self, Parts};
 use super::rom::{Rom, dynamic_information};
+use super::state::BoardState;
 use super::timers::{self, Alarm};
 use super::{map, ram};
 use crate::backends::Backends;
 use crate::fdt::{self, FdtConfig, FdtError};
-use crate::io_thread::{IoTask, IoThread};
+use crate::gate::Gate;
+use crate::io_thread::IoTask;
 use crate::loader::{self, BootFiles, LoadError, Placement, Source};
+use crate::saved_memory::SavedMemory;
 use crate::spec::{Interrupts, MachineConfig, Tier};
 
 /// Why a board cannot be built.
@@ -56,6 +62,9 @@ pub enum BoardError {
          `--tier auto` runs the machine by interpretation."
     )]
     Translator(String),
+    /// A saved state that this board cannot take.
+    #[error("the saved state cannot be used: {0}")]
+    State(String),
     /// Two devices in one place: a mistake in the board.
     #[error("the board is wired wrongly: {0}")]
     Wiring(String),
@@ -75,10 +84,25 @@ impl From<Overlap> for BoardError {
     }
 }
 
+impl From<StateError> for BoardError {
+    fn from(error: StateError) -> Self {
+        Self::State(error.to_string())
+    }
+}
+
 impl From<PciError> for BoardError {
     fn from(error: PciError) -> Self {
         Self::Wiring(error.to_string())
     }
+}
+
+/// How a board begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// Switched on: it loads the files that its guest boots from.
+    PowerOn,
+    /// As it was left.
+    Saved(&'a BoardState, &'a SavedMemory),
 }
 
 /// A machine's hardware, guest loaded, ready to run.
@@ -88,13 +112,21 @@ pub struct Board {
     power_button: Arc<PowerButton>,
     balloon: Arc<VirtioBalloon>,
     alarm: Arc<Alarm>,
-    clock: Arc<dyn Clock>,
-    rtc: Arc<Rtc>,
-    io_tasks: Vec<IoTask>,
+    pub(super) ram: Arc<GuestRam>,
+    memory_size: u64,
+    pub(super) clock: Arc<HostClock>,
+    pub(super) interrupts: InterruptControllers,
+    pub(super) rom: Option<Vec<u8>>,
+    pub(super) rtc: Arc<Rtc>,
+    pub(super) uart: Arc<Uart>,
+    pub(super) flash: Option<Arc<Flash>>,
+    pub(super) pci: Arc<PciHost>,
+    pub(super) functions: BTreeMap<u8, Arc<VirtioPci>>,
 }
 
 impl Board {
-    /// Builds the board over `backends` and loads the guest. What the guest asks of the machine by way of the
+    /// Builds the board over `backends`, as `origin` says. Also returns the work that is to be done for
+    /// devices, by threads that are still to be started. What the guest asks of the machine by way of the
     /// system controller goes to `events`; its consoles print on `host`.
     ///
     /// # Errors
@@ -104,19 +136,31 @@ impl Board {
         backends: &Backends,
         host: Arc<dyn ConsoleHost>,
         events: SystemEventSink,
-    ) -> Result<Self, BoardError> {
+        origin: Origin<'_>,
+    ) -> Result<(Self, Vec<IoTask>), BoardError> {
         let no_memory = |reason| BoardError::Memory {
             mib: config.memory >> 20,
             reason,
         };
         let ram = ram::allocate(config.memory, backends.flash.is_some()).map_err(no_memory)?;
-        if let Some(flash) = &backends.flash {
-            flash.load_code(&ram)?;
-        }
+        let start = match origin {
+            Origin::PowerOn => {
+                if let Some(flash) = &backends.flash {
+                    flash.load_code(&ram)?;
+                }
+                Start::of_loaded(&load(config, &ram)?)
+            }
+            Origin::Saved(saved, memory) => {
+                memory.map_into(&ram).map_err(no_memory)?;
+                Start::of_saved(config, saved)
+            }
+        };
         let ram = Arc::new(ram);
-        let placement = load(config, &ram)?;
 
-        let clock: Arc<dyn Clock> = Arc::new(HostClock::start());
+        let clock = Arc::new(HostClock::stopped_at(match origin {
+            Origin::PowerOn => 0,
+            Origin::Saved(saved, _) => saved.clock_ns,
+        }));
         let bus = Arc::new(LateBus::default());
         let console = ConsoleMux::new(host.clone());
         let engine = Emulator::new(EmulatorConfig {
@@ -124,7 +168,7 @@ impl Board {
             ram: ram.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
-            boot: boot(&placement, host),
+            boot: start.boot(host),
             imsic: config.interrupts == Interrupts::Aia,
             tuning: tuning(config.tier),
         });
@@ -132,7 +176,7 @@ impl Board {
         let mut devices = BusBuilder::new();
         let interrupts = InterruptControllers::plug(
             config.interrupts,
-            placement.firmware.is_some(),
+            start.machine_mode,
             &engine,
             config.cpus,
             &mut devices,
@@ -150,8 +194,8 @@ impl Board {
         );
         console.connect(Console::Uart, uart.clone());
 
-        if let Some(next) = placement.next {
-            let rom = Arc::new(Rom(dynamic_information(next)));
+        if let Some(rom) = &start.rom {
+            let rom = Arc::new(Rom(rom.clone()));
             insert(&mut devices, "boot ROM", map::BOOT_ROM, rom)?;
         }
         insert(
@@ -162,14 +206,11 @@ impl Board {
         )?;
         insert(&mut devices, "RTC", map::RTC, rtc.clone())?;
         insert(&mut devices, "CLINT", map::CLINT, engine.clint())?;
-        insert(&mut devices, "UART", map::UART0, uart)?;
-        if let Some(flash) = &backends.flash {
-            insert(
-                &mut devices,
-                "flash",
-                map::FLASH_VARIABLES,
-                flash.variables()?,
-            )?;
+        insert(&mut devices, "UART", map::UART0, uart.clone())?;
+        let flash = backends.flash.as_ref();
+        let flash = flash.map(|files| files.variables()).transpose()?;
+        if let Some(flash) = &flash {
+            insert(&mut devices, "flash", map::FLASH_VARIABLES, flash.clone())?;
         }
         for slot in 0..map::VIRTIO_MMIO_SLOTS {
             insert(
@@ -189,16 +230,27 @@ impl Board {
         };
         let plugged = peripherals::plug(&mut devices, &interrupts, &parts)?;
         bus.complete(devices.build());
-        Ok(Self {
+        let board = Self {
             engine,
             console,
             power_button,
             balloon: plugged.balloon,
             alarm,
+            ram,
+            memory_size: config.memory,
             clock,
+            interrupts,
+            rom: start.rom,
             rtc,
-            io_tasks: plugged.tasks,
-        })
+            uart,
+            flash,
+            pci: plugged.pci,
+            functions: plugged.functions,
+        };
+        if let Origin::Saved(saved, _) = origin {
+            board.restore(saved)?;
+        }
+        Ok((board, plugged.tasks))
     }
 
     /// The engine that runs the board's vCPUs.
@@ -216,9 +268,33 @@ impl Board {
         self.console.clone()
     }
 
+    pub(super) fn console_mux(&self) -> &ConsoleMux {
+        &self.console
+    }
+
+    /// Guest memory.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        &self.ram
+    }
+
     /// The button by which the guest is asked to power off.
     pub fn power_button(&self) -> Arc<PowerButton> {
         self.power_button.clone()
+    }
+
+    /// Lets the machine's time pass; a new board's does not.
+    pub(crate) fn start_clock(&self) {
+        self.clock.start();
+    }
+
+    /// Stops the machine's time. Wants a board at rest.
+    pub(crate) fn stop_clock(&self) {
+        self.clock.stop();
+    }
+
+    /// Size of guest memory in bytes, flash not counted.
+    pub fn memory_size(&self) -> u64 {
+        self.memory_size
     }
 
     /// What takes memory that the guest does not need.
@@ -226,20 +302,18 @@ impl Board {
         self.balloon.clone()
     }
 
-    /// Starts the threads that work for devices. They end when dropped.
+    /// Starts the thread on which alarms go off, inside of `gate`. It ends with
+    /// [`Board::stop_timers`].
     ///
     /// # Errors
     /// When the host gives no thread.
-    pub fn start_io(&mut self) -> io::Result<Vec<IoThread>> {
-        self.io_tasks.drain(..).map(IoTask::start).collect()
-    }
-
-    /// Starts the thread on which alarms go off. It ends with [`Board::stop_timers`].
-    ///
-    /// # Errors
-    /// When the host gives no thread.
-    pub fn start_timers(&self) -> io::Result<JoinHandle<()>> {
-        timers::start(self.alarm.clone(), self.clock.clone(), self.rtc.clone())
+    pub(crate) fn start_timers(&self, gate: Arc<Gate>) -> io::Result<JoinHandle<()>> {
+        timers::start(
+            self.alarm.clone(),
+            self.clock.clone(),
+            self.rtc.clone(),
+            gate,
+        )
     }
 
     /// Ends the thread that [`Board::start_timers`] started.
@@ -325,23 +399,51 @@ fn random_seed() -> Result<Vec<u8>, BoardError> {
     Ok(seed)
 }
 
-/// How the harts begin: in the firmware, or in the kernel above the built-in SBI.
-fn boot(placement: &Placement, host: Arc<dyn ConsoleHost>) -> Boot {
-    let entry = placement.entry;
-    let device_tree = placement.dtb.start;
-    if placement.firmware.is_none() {
-        let console = Arc::new(FirmwareConsole(host));
-        return Boot::Supervisor {
+/// Where the harts begin, and what stands in the boot ROM.
+struct Start {
+    /// In firmware of the guest's own, and not above the built-in SBI.
+    machine_mode: bool,
+    entry: u64,
+    device_tree: u64,
+    rom: Option<Vec<u8>>,
+}
+
+impl Start {
+    fn of_loaded(placement: &Placement) -> Self {
+        Self {
+            machine_mode: placement.firmware.is_some(),
+            entry: placement.entry,
+            device_tree: placement.dtb.start,
+            rom: placement.next.map(dynamic_information),
+        }
+    }
+
+    /// The harts are restored afterwards: they begin nowhere.
+    fn of_saved(config: &MachineConfig, saved: &BoardState) -> Self {
+        Self {
+            machine_mode: config.firmware.is_some(),
+            entry: 0,
+            device_tree: 0,
+            rom: saved.rom.clone(),
+        }
+    }
+
+    fn boot(&self, host: Arc<dyn ConsoleHost>) -> Boot {
+        let (entry, device_tree) = (self.entry, self.device_tree);
+        if !self.machine_mode {
+            let console = Arc::new(FirmwareConsole(host));
+            return Boot::Supervisor {
+                entry,
+                device_tree,
+                console,
+            };
+        }
+        let information = self.rom.as_ref().map_or(0, |_| map::BOOT_ROM.base);
+        Boot::Machine {
             entry,
             device_tree,
-            console,
-        };
-    }
-    let information = placement.next.map_or(0, |_| map::BOOT_ROM.base);
-    Boot::Machine {
-        entry,
-        device_tree,
-        information,
+            information,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::stats::MachineStats;
 pub use client::{Connection, Receiver, Sender};
 pub use server::ControlServer;
 pub(crate) use server::refuse;
-pub use stop::{Controls, StopSwitch};
+pub use stop::StopSwitch;
 pub use wire::{FRAME_LIMIT, WireError};
 
 /// Name of the socket in a machine's folder.
@@ -53,6 +53,10 @@ pub enum Request {
         /// Bytes.
         bytes: u64,
     },
+    /// Freeze the machine in memory.
+    Pause,
+    /// Let it go on.
+    Resume,
     /// Stop the machine at once.
     Stop,
     /// Say how the machine is.
@@ -82,6 +86,21 @@ pub enum Event {
         /// Whether a driver of the guest took note.
         heard: bool,
     },
+    /// The answer to [`Request::Pause`].
+    Paused {
+        /// Whether it ran before.
+        changed: bool,
+    },
+    /// The answer to [`Request::Resume`].
+    Resumed {
+        /// Whether it was paused before.
+        changed: bool,
+    },
+    /// What was asked for cannot be done; the text is for people.
+    Failed {
+        /// What happened, to what, and what to do next.
+        reason: String,
+    },
     /// The guest took this many bytes of the client's input.
     InputTaken {
         /// How many.
@@ -109,6 +128,9 @@ pub struct Status {
     /// Whether the guest has said, since it last started, that it is ready to be worked with.
     #[serde(default)]
     pub ready: bool,
+    /// Whether the machine was paused.
+    #[serde(default)]
+    pub paused: bool,
     /// Seconds since the machine started.
     pub uptime: u64,
 }

@@ -175,6 +175,19 @@ impl ControlServer {
                 let heard = self.stop.limit_memory(*bytes);
                 self.hub.post(consumer, Event::MemoryLimited { heard });
             }
+            Request::Pause => {
+                let event = match self.stop.pause() {
+                    Ok(changed) => Event::Paused { changed },
+                    Err(busy) => Event::Failed {
+                        reason: busy.to_string(),
+                    },
+                };
+                self.hub.post(consumer, event);
+            }
+            Request::Resume => {
+                let changed = self.stop.resume();
+                self.hub.post(consumer, Event::Resumed { changed });
+            }
             Request::Stop => self.stop.stop(),
             Request::Status => self.hub.post(consumer, Event::Status(self.status())),
             Request::Detach => {}
@@ -186,6 +199,7 @@ impl ControlServer {
             pid: std::process::id(),
             foreground: self.foreground.load(Ordering::Relaxed),
             ready: self.hub.is_guest_ready(),
+            paused: self.stop.is_paused(),
             uptime: self.started.elapsed().as_secs(),
         }
     }

@@ -151,6 +151,7 @@ mod tests {
                 pid: 7,
                 foreground: true,
                 ready: true,
+                paused: false,
                 uptime: 3,
             })),
             FromMachine::Event(Event::InputTaken { bytes: 9 }),

@@ -5,9 +5,12 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_BALLOON;
 use vm_memory::GuestAddress;
 
 use super::BalloonState;
+use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, BadChain, Chain, GuestBuffer, GuestSlice, VirtioDevice, Waker};
+use crate::virtio::{
+    Activation, BadChain, Chain, DeviceState, GuestBuffer, GuestSlice, VirtioDevice, Waker,
+};
 
 /// Feature bits (section 5.5.3).
 const DEFLATE_ON_OOM: u64 = 1 << 2;
@@ -198,5 +201,19 @@ impl VirtioDevice for VirtioBalloon {
         let mut inner = lock(&self.inner);
         inner.active = None;
         inner.state.actual = 0;
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Balloon(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Balloon(saved) => {
+                self.restore(saved);
+                Ok(())
+            }
+            other => Err(other.mismatch("balloon")),
+        }
     }
 }

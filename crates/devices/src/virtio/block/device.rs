@@ -10,7 +10,7 @@ use super::{BlockBackend, BlockInfo, BlockState};
 use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, Chain, GuestBuffer, VirtQueue, VirtioDevice, Waker};
+use crate::virtio::{Activation, Chain, DeviceState, GuestBuffer, VirtQueue, VirtioDevice, Waker};
 
 /// So many requests are begun before the finished ones are given back.
 const BATCH: usize = 16;
@@ -271,5 +271,16 @@ impl VirtioDevice for VirtioBlock {
     fn reset(&self) {
         lock(&self.inner).abandon();
         self.write_back.store(true, Ordering::Release);
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Block(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Block(saved) => self.restore(saved),
+            other => Err(other.mismatch("virtio disk")),
+        }
     }
 }

@@ -5,9 +5,10 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
 use super::ConsoleState;
 use super::transmitter::Transmitter;
+use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, Chain, VirtQueue, VirtioDevice};
+use crate::virtio::{Activation, Chain, DeviceState, VirtQueue, VirtioDevice};
 use crate::{ConsoleHost, ConsolePort};
 
 /// Feature bit: the configuration structure holds the terminal's size.
@@ -157,6 +158,20 @@ impl VirtioDevice for VirtioConsole {
 
     fn reset(&self) {
         lock(&self.inner).active = None;
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Console(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Console(saved) => {
+                self.restore(saved);
+                Ok(())
+            }
+            other => Err(other.mismatch("virtio console")),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{FsBackend, FsState};
 use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, BadChain, Chain, VirtioDevice, Waker};
+use crate::virtio::{Activation, BadChain, Chain, DeviceState, VirtioDevice, Waker};
 
 /// The longest tag in bytes (section 5.11.4).
 pub const TAG_MAX: usize = 36;
@@ -138,6 +138,17 @@ impl VirtioDevice for VirtioFs {
         let mut inner = lock(&self.inner);
         if inner.active.take().is_some() {
             inner.backend.reset();
+        }
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Fs(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Fs(saved) => self.restore(saved),
+            other => Err(other.mismatch("virtio file system")),
         }
     }
 }

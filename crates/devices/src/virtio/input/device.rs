@@ -5,9 +5,10 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_INPUT;
 
 use super::InputState;
 use super::config::{EV_KEY, EV_SYN, KEY_POWER, SYN_REPORT, structure};
+use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, VirtQueue, VirtioDevice};
+use crate::virtio::{Activation, DeviceState, VirtQueue, VirtioDevice};
 
 const EVENTS: u16 = 0;
 const STATUS: u16 = 1;
@@ -163,5 +164,19 @@ impl VirtioDevice for PowerButton {
 
     fn reset(&self) {
         *lock(&self.inner) = Inner::default();
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Input(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Input(saved) => {
+                self.restore(saved);
+                Ok(())
+            }
+            other => Err(other.mismatch("power button")),
+        }
     }
 }

@@ -10,9 +10,10 @@ use virtio_bindings::virtio_net::{
 
 use super::receiver::Receiver;
 use super::{NetBackend, NetOffloads, NetState};
+use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, BadChain, Chain, VirtQueue, VirtioDevice, Waker};
+use crate::virtio::{Activation, BadChain, Chain, DeviceState, VirtQueue, VirtioDevice, Waker};
 
 const RECEIVE: usize = 0;
 const TRANSMIT: usize = 1;
@@ -178,5 +179,19 @@ impl VirtioDevice for VirtioNet {
         let mut inner = lock(&self.inner);
         inner.active = None;
         inner.receiver = Receiver::default();
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Net(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Net(saved) => {
+                self.restore(saved);
+                Ok(())
+            }
+            other => Err(other.mismatch("network card")),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{SerialHost, SerialState};
 use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, BadChain, VirtQueue, VirtioDevice, Waker};
+use crate::virtio::{Activation, BadChain, DeviceState, VirtQueue, VirtioDevice, Waker};
 
 /// As many ports a device has at most.
 pub const PORTS_MAX: usize = 15;
@@ -251,5 +251,16 @@ impl VirtioDevice for VirtioSerial {
         let mut inner = lock(&self.inner);
         inner.active = None;
         inner.ports.iter_mut().for_each(Port::reset);
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Serial(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Serial(saved) => self.restore(saved),
+            other => Err(other.mismatch("serial ports")),
+        }
     }
 }

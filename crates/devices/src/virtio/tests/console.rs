@@ -286,7 +286,7 @@ fn impossible_states_are_refused() {
     let saved = board.function.save();
     let refused = |change: &dyn Fn(&mut crate::virtio::TransportState)| {
         let mut state = saved.clone();
-        change(&mut state);
+        change(&mut state.transport);
         assert!(board.function.restore(&state).is_err());
         assert_eq!(board.function.save(), saved);
     };

@@ -248,7 +248,7 @@ fn vectors_that_are_not_there_are_not_restored() {
         |state| state.queue_vectors.truncate(1),
     ] {
         let mut state = good.clone();
-        change(&mut state);
+        change(&mut state.transport);
         assert!(board.function.restore(&state).is_err());
         assert_eq!(board.function.save(), good);
     }

@@ -7,9 +7,10 @@ use super::inbox::Inbox;
 use super::packet::{HEADER, Header, MAX_PAYLOAD};
 use super::switchboard::Switchboard;
 use super::{VsockHost, VsockState, VsockStream};
+use crate::StateError;
 use crate::little_endian::put_from;
 use crate::sync::lock;
-use crate::virtio::{Activation, Chain, VirtQueue, VirtioDevice, Waker};
+use crate::virtio::{Activation, Chain, DeviceState, VirtQueue, VirtioDevice, Waker};
 
 /// Feature bit: stream sockets.
 const FEATURE_STREAM: u64 = 1 << 0;
@@ -194,5 +195,19 @@ impl VirtioDevice for VirtioVsock {
         inner.active = None;
         inner.state.transport_reset = false;
         inner.switchboard.clear();
+    }
+
+    fn save_state(&self) -> DeviceState {
+        DeviceState::Vsock(self.save())
+    }
+
+    fn restore_state(&self, saved: &DeviceState) -> Result<(), StateError> {
+        match saved {
+            DeviceState::Vsock(saved) => {
+                self.restore(saved);
+                Ok(())
+            }
+            other => Err(other.mismatch("socket device")),
+        }
     }
 }

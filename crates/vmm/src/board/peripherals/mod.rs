@@ -10,11 +10,12 @@ mod serial;
 mod share;
 mod vsock;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clade_devices::BusBuilder;
-use clade_devices::pci::PciHostBuilder;
+use clade_devices::pci::{PciHost, PciHostBuilder};
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioDevice, VirtioPci};
 use clade_engine::GuestRam;
 
@@ -59,6 +60,7 @@ pub(super) struct Parts<'a> {
 struct Plugging<'a> {
     parts: &'a Parts<'a>,
     pci: PciHostBuilder,
+    functions: BTreeMap<u8, Arc<VirtioPci>>,
     tasks: Vec<IoTask>,
 }
 
@@ -87,8 +89,10 @@ impl Plugging<'_> {
 
     fn plug(&mut self, slot: u8, device: Arc<dyn VirtioDevice>) -> Result<(), BoardError> {
         let ram = self.parts.ram;
-        self.pci
+        let function = self
+            .pci
             .plug(slot, |pin| VirtioPci::new(device, ram, pin))?;
+        self.functions.insert(slot, function);
         Ok(())
     }
 }
@@ -107,6 +111,9 @@ pub(super) struct Plugged {
     /// The work that is to be done for the devices.
     pub(super) tasks: Vec<IoTask>,
     pub(super) balloon: Arc<VirtioBalloon>,
+    pub(super) pci: Arc<PciHost>,
+    /// The devices, by slot.
+    pub(super) functions: BTreeMap<u8, Arc<VirtioPci>>,
 }
 
 /// Puts the PCI bus with all its devices onto `bus`.
@@ -123,6 +130,7 @@ pub(super) fn plug(
     let mut plugging = Plugging {
         parts,
         pci,
+        functions: BTreeMap::new(),
         tasks: Vec::new(),
     };
     console::plug(&mut plugging)?;
@@ -134,9 +142,12 @@ pub(super) fn plug(
     share::plug(&mut plugging)?;
     serial::plug(&mut plugging)?;
     vsock::plug(&mut plugging)?;
-    plugging.pci.build().map(bus)?;
+    let pci = plugging.pci.build();
+    pci.map(bus)?;
     Ok(Plugged {
         tasks: plugging.tasks,
         balloon,
+        pci,
+        functions: plugging.functions,
     })
 }

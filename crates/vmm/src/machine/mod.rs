@@ -1,19 +1,27 @@
 //! A machine: a board, and the threads that run its vCPUs until the guest or somebody outside
 //! ends it.
 
+mod handle;
+mod state;
+
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use clade_devices::virtio::{PowerButton, VirtioBalloon};
-use clade_devices::{ConsoleHost, ConsolePort};
+use clade_devices::ConsoleHost;
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
 use crate::backends::Backends;
-use crate::board::{Board, BoardError};
+use crate::board::{Board, BoardError, Origin};
+use crate::gate::Gate;
+use crate::io_thread::IoTask;
+use crate::saved_memory::SavedMemory;
 use crate::spec::MachineConfig;
 use crate::stats::{MachineStats, thread_time};
+
+pub use handle::{Frozen, MachineHandle, StillBusy};
+pub use state::MachineState;
 
 /// Why a machine cannot be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +88,12 @@ struct SwitchState {
 
 impl Switch {
     fn lock(&self) -> MutexGuard<'_, SwitchState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
+    }
+
+    /// Makes every vCPU return from what it executes.
+    fn kick(&self) {
+        self.lock().vcpus.iter().for_each(|vcpu| vcpu.kick());
     }
 
     /// Ends the run. The first reason is the one that counts.
@@ -95,22 +108,21 @@ impl Switch {
     }
 }
 
-/// Stops a machine from any thread.
-#[derive(Clone)]
-pub struct StopHandle(Arc<Switch>);
-
-impl StopHandle {
-    /// Makes [`Machine::run`] return [`Ended::Stopped`], also when it has not begun yet.
-    pub fn stop(&self) {
-        self.0.end(Ended::Stopped);
-    }
-}
-
 /// A machine that is built and has not run yet.
 pub struct Machine {
+    core: Arc<Core>,
+    io_tasks: Vec<IoTask>,
+}
+
+/// What is reached from outside while the machine runs.
+struct Core {
     board: Board,
-    vcpus: Vec<Box<dyn Vcpu>>,
+    /// Each is locked by its thread for as long as it executes; locks are free at a closed gate.
+    vcpus: Vec<Mutex<Box<dyn Vcpu>>>,
     switch: Arc<Switch>,
+    gate: Arc<Gate>,
+    /// How often it was frozen and not thawed again.
+    frozen: Mutex<u32>,
 }
 
 impl Machine {
@@ -124,43 +136,61 @@ impl Machine {
         backends: &Backends,
         host: Arc<dyn ConsoleHost>,
     ) -> Result<Self, MachineError> {
+        Self::build_from(config, backends, host, Origin::PowerOn)
+    }
+
+    /// Builds the machine so that it goes on as it was when `state` was taken, with the memory of
+    /// that time.
+    ///
+    /// # Errors
+    /// When the state is of another machine, or the host lacks something.
+    pub fn restore(
+        config: &MachineConfig,
+        backends: &Backends,
+        host: Arc<dyn ConsoleHost>,
+        state: &MachineState,
+        memory: &SavedMemory,
+    ) -> Result<Self, MachineError> {
+        let origin = Origin::Saved(&state.board, memory);
+        let machine = Self::build_from(config, backends, host, origin)?;
+        machine.core.restore_vcpus(state)?;
+        Ok(machine)
+    }
+
+    fn build_from(
+        config: &MachineConfig,
+        backends: &Backends,
+        host: Arc<dyn ConsoleHost>,
+        origin: Origin<'_>,
+    ) -> Result<Self, MachineError> {
         let switch = Arc::new(Switch::default());
         let sink = switch.clone();
-        let board = Board::build(
+        let (board, io_tasks) = Board::build(
             config,
             backends,
             host,
             Arc::new(move |event| sink.end(event.into())),
+            origin,
         )?;
         let vcpus = (0..config.cpus)
             .map(|index| board.engine().create_vcpu(index))
             .collect::<Result<Vec<_>, _>>()?;
         switch.lock().vcpus = vcpus.iter().map(|vcpu| vcpu.handle()).collect();
         Ok(Self {
-            board,
-            vcpus,
-            switch,
+            core: Arc::new(Core {
+                board,
+                vcpus: vcpus.into_iter().map(Mutex::new).collect(),
+                switch,
+                gate: Arc::default(),
+                frozen: Mutex::new(0),
+            }),
+            io_tasks,
         })
     }
 
-    /// The way to type at the guest.
-    pub fn console(&self) -> Arc<dyn ConsolePort> {
-        self.board.console()
-    }
-
-    /// The button by which the guest is asked to power off.
-    pub fn power_button(&self) -> Arc<PowerButton> {
-        self.board.power_button()
-    }
-
-    /// What takes memory that the guest does not need.
-    pub fn balloon(&self) -> Arc<VirtioBalloon> {
-        self.board.balloon()
-    }
-
-    /// A handle that stops the machine.
-    pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(self.switch.clone())
+    /// The way to reach the machine while it runs.
+    pub fn handle(&self) -> MachineHandle {
+        MachineHandle(self.core.clone())
     }
 
     /// Runs the vCPUs, each on a thread of its own, until the run ends.
@@ -168,31 +198,51 @@ impl Machine {
     /// # Errors
     /// When the host gives no threads, or the engine cannot go on.
     pub fn run(self) -> Result<Finished, MachineError> {
-        let Self {
-            mut board,
-            vcpus,
-            switch,
-        } = self;
+        let Self { core, io_tasks } = self;
         let thread_error = |what: String| move |source| MachineError::Thread { what, source };
-        let _io_threads = board.start_io().map_err(thread_error("devices".into()))?;
-        let timers = board
-            .start_timers()
+        let _io_threads = io_tasks
+            .into_iter()
+            .map(|task| task.start(core.gate.clone()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(thread_error("devices".into()))?;
+        let timers = core
+            .board
+            .start_timers(core.gate.clone())
             .map_err(thread_error("timers".into()))?;
-        let result = thread::scope(|scope| {
+        core.board.start_clock();
+        let result = core.run_vcpus();
+        // Who waits at the gate of a machine that ended while it stood still.
+        core.gate.abolish();
+        core.board.stop_timers();
+        let _ = timers.join();
+        Ok(Finished {
+            stats: MachineStats {
+                vcpu_time: result?,
+                engine: core.board.stats(),
+            },
+            // All vCPUs have returned, which they do only once the run has ended.
+            how: core.switch.ended().unwrap_or(Ended::Stopped),
+        })
+    }
+}
+
+impl Core {
+    /// Runs all vCPUs to the end; returns the host's processor time that they took.
+    fn run_vcpus(&self) -> Result<Duration, MachineError> {
+        thread::scope(|scope| {
             let mut threads = Vec::new();
             let mut vcpu_time = Duration::ZERO;
             let mut first_error = None;
-            for (index, vcpu) in vcpus.into_iter().enumerate() {
-                let switch = &switch;
-                let name = format!("vcpu {index}");
+            for (index, vcpu) in self.vcpus.iter().enumerate() {
+                let what = format!("vcpu {index}");
                 match thread::Builder::new()
-                    .name(name.clone())
-                    .spawn_scoped(scope, move || run_vcpu(vcpu, switch))
+                    .name(what.clone())
+                    .spawn_scoped(scope, move || self.run_vcpu(vcpu))
                 {
                     Ok(thread) => threads.push(thread),
                     Err(source) => {
-                        switch.end(Ended::Stopped);
-                        first_error = Some(thread_error(name)(source));
+                        self.switch.end(Ended::Stopped);
+                        first_error = Some(MachineError::Thread { what, source });
                         break;
                     }
                 }
@@ -207,17 +257,23 @@ impl Machine {
                 }
             }
             first_error.map_or(Ok(vcpu_time), Err)
-        });
-        board.stop_timers();
-        let _ = timers.join();
-        Ok(Finished {
-            stats: MachineStats {
-                vcpu_time: result?,
-                engine: board.stats(),
-            },
-            // All vCPUs have returned, which they do only once the run has ended.
-            how: switch.ended().unwrap_or(Ended::Stopped),
         })
+    }
+
+    /// Runs one vCPU until the machine's run ends. Returns how much of the host's processor time
+    /// the calling thread took.
+    fn run_vcpu(&self, vcpu: &Mutex<Box<dyn Vcpu>>) -> Result<Duration, EngineError> {
+        let _end = EndWithThread(&self.switch);
+        while self.switch.ended().is_none() {
+            let Some(exit) = self.gate.pass(|| lock(vcpu).run()) else {
+                break;
+            };
+            match exit? {
+                Exit::Kicked => {}
+                Exit::System(event) => self.switch.end(event.into()),
+            }
+        }
+        Ok(thread_time())
     }
 }
 
@@ -230,15 +286,6 @@ impl Drop for EndWithThread<'_> {
     }
 }
 
-/// Runs one vCPU until the machine's run ends. Returns how much of the host's processor time the
-/// calling thread took.
-fn run_vcpu(mut vcpu: Box<dyn Vcpu>, switch: &Switch) -> Result<Duration, EngineError> {
-    let _end = EndWithThread(switch);
-    while switch.ended().is_none() {
-        match vcpu.run()? {
-            Exit::Kicked => {}
-            Exit::System(event) => switch.end(event.into()),
-        }
-    }
-    Ok(thread_time())
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
