@@ -30,6 +30,14 @@ pub enum Error {
         /// Bytes still free to this user there.
         free: u64,
     },
+    /// A file is not what it was when it was written, or not what it should be.
+    #[error("cannot use {}: {source}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: crate::ContentError,
+    },
     /// Neither `HOME`, the password database nor an `XDG_*` variable says where to keep files.
     #[error("this user has no home folder; set HOME or {variable} to an absolute path")]
     NoHome {
@@ -58,6 +66,17 @@ impl Error {
             _ => Self::Io {
                 doing,
                 path,
+                source,
+            },
+        }
+    }
+
+    /// Names the file whose content is refused.
+    pub fn content(path: &Path, source: crate::ContentError) -> Self {
+        match source {
+            crate::ContentError::Io(source) => Self::io("read", path, source),
+            source => Self::Content {
+                path: path.to_owned(),
                 source,
             },
         }

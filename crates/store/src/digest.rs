@@ -1,0 +1,235 @@
+//! Checksums of files that never change, and when to believe in them without reading the file.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{ContentError, Error};
+
+/// A BLAKE3 checksum of 32 bytes, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Blake3(blake3::Hash);
+
+impl Blake3 {
+    /// The checksum of bytes in memory.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes))
+    }
+
+    /// The checksum of a file's whole content.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut offset = 0;
+        loop {
+            match file.read_at(&mut buffer, offset) {
+                Ok(0) => return Ok(Self(hasher.finalize())),
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl fmt::Display for Blake3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_hex())
+    }
+}
+
+impl fmt::Debug for Blake3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Blake3 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blake3 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let hash = blake3::Hash::from_hex(&text);
+        hash.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a file was when it was whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its length in bytes.
+    pub size: u64,
+    /// The checksum of its content.
+    pub blake3: Blake3,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Its number in its file system, the same under all its names.
+    pub inode: u64,
+}
+
+/// Why a file is believed to be what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It is the same file, and nobody has written to it.
+    Trusted,
+    /// Its content was read, and has the right checksum.
+    Verified,
+}
+
+impl FileRecord {
+    /// Reads a file and says what it is.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is written to meanwhile.
+    pub fn of(file: &File) -> Result<Self, ContentError> {
+        let before = file.metadata()?;
+        let blake3 = Blake3::of_file(file)?;
+        let record = |meta: &Metadata| Self {
+            size: meta.len(),
+            blake3,
+            mtime_ns: mtime_ns(meta),
+            inode: meta.ino(),
+        };
+        if record(&before) == record(&file.metadata()?) {
+            Ok(record(&before))
+        } else {
+            Err(ContentError::damaged("it was written to while it was read"))
+        }
+    }
+
+    /// Makes sure that an open file is the one recorded: at a glance if it has the recorded size, date
+    /// and number, by its checksum otherwise, as when it was copied from elsewhere.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has another content.
+    pub fn check(&self, file: &File) -> Result<Checked, ContentError> {
+        let meta = file.metadata()?;
+        let seen = (meta.len(), mtime_ns(&meta), meta.ino());
+        if seen == (self.size, self.mtime_ns, self.inode) {
+            return Ok(Checked::Trusted);
+        }
+        self.verify(file).map(|()| Checked::Verified)
+    }
+
+    /// Makes sure by its checksum that an open file has the recorded content.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has another content.
+    pub fn verify(&self, file: &File) -> Result<(), ContentError> {
+        let (size, expected) = (file.metadata()?.len(), self.size);
+        if size != expected {
+            let reason = format!("it has {size} bytes in place of {expected}");
+            return Err(ContentError::damaged(reason));
+        }
+        if Blake3::of_file(file)? != self.blake3 {
+            return Err(ContentError::no_match());
+        }
+        Ok(())
+    }
+
+    /// [`FileRecord::check`] of the file with this name.
+    ///
+    /// # Errors
+    /// As there, naming the file.
+    pub fn check_path(&self, path: &Path) -> Result<Checked, Error> {
+        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        self.check(&file)
+            .map_err(|error| Error::content(path, error))
+    }
+
+    /// [`FileRecord::verify`] of the file with this name.
+    ///
+    /// # Errors
+    /// As there, naming the file.
+    pub fn verify_path(&self, path: &Path) -> Result<(), Error> {
+        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+        self.verify(&file)
+            .map_err(|error| Error::content(path, error))
+    }
+}
+
+fn mtime_ns(meta: &Metadata) -> i64 {
+    meta.mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(meta.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    // The empty input of the official test vectors.
+    const EMPTY: &str = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+
+    fn recorded(content: &[u8]) -> (tempfile::TempDir, std::path::PathBuf, FileRecord) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layer");
+        fs::write(&path, content).unwrap();
+        let record = FileRecord::of(&File::open(&path).unwrap()).unwrap();
+        (folder, path, record)
+    }
+
+    #[test]
+    fn sums_are_the_same_in_memory_and_in_a_file_and_as_the_authors_say() {
+        assert_eq!(Blake3::of(b"").to_string(), EMPTY);
+        let content: Vec<u8> = (0..3_000_001).map(|n| (n % 251) as u8).collect();
+        let (_folder, _path, record) = recorded(&content);
+        assert_eq!(record.blake3, Blake3::of(&content));
+        assert_eq!(record.size, content.len() as u64);
+    }
+
+    #[test]
+    fn the_same_file_is_trusted_and_a_copy_is_read() {
+        let (folder, path, record) = recorded(b"content");
+        let link = folder.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        assert_eq!(record.check_path(&link).unwrap(), Checked::Trusted);
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        assert_eq!(record.check_path(&copy).unwrap(), Checked::Verified);
+    }
+
+    #[test]
+    fn a_changed_file_is_refused_by_name() {
+        let (_folder, path, record) = recorded(b"content");
+        for changed in [&b"contenu"[..], b"conten", b""] {
+            fs::write(&path, changed).unwrap();
+            let error = record.check_path(&path).unwrap_err().to_string();
+            assert!(error.contains("layer: it is damaged"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_verifying_finds_a_change_that_left_the_date() {
+        let (_folder, path, record) = recorded(b"content");
+        let date = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, b"contenu").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(date).unwrap();
+        assert_eq!(record.check_path(&path).unwrap(), Checked::Trusted);
+        assert!(record.verify_path(&path).is_err());
+    }
+
+    #[test]
+    fn a_record_round_trips_as_json() {
+        let (_folder, _path, record) = recorded(b"content");
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<FileRecord>(&json).unwrap(), record);
+        assert!(serde_json::from_str::<Blake3>("\"00\"").is_err());
+    }
+}
