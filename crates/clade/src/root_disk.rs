@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use clade_disk::{Format, create_overlay};
+use clade_disk::{DiskError, Format, create_overlay};
 use clade_manager::Draft;
 use clade_vmm::spec::DiskSpec;
 
@@ -23,8 +23,7 @@ pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
             image.display()
         ))
     })?;
-    create_overlay(&draft.folder().join(LAYER), Path::new(BELOW), None)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    create_layer(draft.folder()).map_err(|error| Failure::new(error.to_string()))?;
     let layer = DiskSpec {
         path: LAYER.into(),
         format: Format::Qcow2,
@@ -32,6 +31,11 @@ pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
     };
     draft.config_mut().disks.insert(0, layer);
     Ok(())
+}
+
+fn create_layer(folder: &Path) -> Result<(), DiskError> {
+    let size = clade_disk::capacity(&folder.join(BELOW), Format::Raw)?;
+    create_overlay(&folder.join(LAYER), Path::new(BELOW), Format::Raw, size)
 }
 
 /// Makes an image's disk the machine's own. Where images and machines are on different disks of the

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::qcow2::DEPTH_MAX;
+
 /// Why a disk cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -96,9 +98,55 @@ pub enum DiskError {
         /// What went wrong.
         source: io::Error,
     },
+    /// It is raw, so that nothing can be put above it.
+    #[error(
+        "the disk {path} is raw, and what a machine writes to it cannot be kept apart from what is \
+         there; give the machine a layer above it in its place, which `qemu-img create -f qcow2 -F \
+         raw -b {path} LAYER.qcow2` makes, or let it only read the disk (`--disk {path},ro`)",
+        path = path.display()
+    )]
+    Raw {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that is no empty layer for the disk that it was to be put above.
+    #[error(
+        "{path} cannot be put above {below}: {reason}",
+        path = path.display(), below = below.display()
+    )]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// The disk's topmost file.
+        below: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The rest of a layer cannot be written to the host's disk.
+    #[error("cannot write all of the disk's layer {path}: {source}", path = path.display())]
+    Settle {
+        /// The layer.
+        path: PathBuf,
+        /// The host's answer.
+        source: io::Error,
+    },
 }
 
 impl DiskError {
+    pub(crate) fn qcow2(path: &Path, source: io::Error) -> Self {
+        Self::Qcow2 {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn too_deep(path: &Path) -> Self {
+        Self::Chain {
+            path: path.to_owned(),
+            limit: DEPTH_MAX,
+        }
+    }
+
     pub(crate) fn open(path: &Path, source: io::Error) -> Self {
         let advice = match source.kind() {
             io::ErrorKind::NotFound => "; `truncate --size=8G FILE` makes an empty one",

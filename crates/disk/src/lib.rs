@@ -18,8 +18,8 @@ mod tests;
 mod uring;
 mod vectored;
 
-pub use disk::Disk;
+pub use disk::{Branching, Disk};
 pub use error::DiskError;
 pub use format::Format;
-pub use open::open;
+pub use open::{capacity, open};
 pub use qcow2::create_overlay;

@@ -22,19 +22,20 @@ const CONSISTENT_READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
+/// What a reader locks, in order.
+const READER: [i64; 3] = [
+    USED + CONSISTENT_READ,
+    NOT_SHARED + WRITE,
+    NOT_SHARED + RESIZE,
+];
+
 /// Locks `file`, for one writer alone or for any number of readers.
 ///
 /// # Errors
 /// When somebody else works with the file.
 pub(crate) fn lock(file: &File, path: &Path, read_only: bool) -> Result<(), DiskError> {
     let locked = if read_only {
-        [
-            USED + CONSISTENT_READ,
-            NOT_SHARED + WRITE,
-            NOT_SHARED + RESIZE,
-        ]
-        .into_iter()
-        .try_for_each(|byte| set(file, libc::F_RDLCK, byte, 1))
+        lock_as_reader(file)
     } else {
         set(file, libc::F_WRLCK, USED, ALL)
     };
@@ -45,6 +46,26 @@ pub(crate) fn lock(file: &File, path: &Path, read_only: bool) -> Result<(), Disk
         // A file system that cannot lock: QEMU goes on there, too.
         _ => Ok(()),
     }
+}
+
+/// Makes a writer's lock one of a reader, without a moment in between when another could begin to
+/// write.
+pub(crate) fn downgrade(file: &File) {
+    let begins = READER.into_iter().map(|byte| byte + 1);
+    let ends = READER.into_iter().skip(1).chain([USED + ALL]);
+    // Where it fails, the file system cannot lock.
+    let _ = lock_as_reader(file).and_then(|()| {
+        begins
+            .zip(ends)
+            .filter(|(begin, end)| begin < end)
+            .try_for_each(|(begin, end)| set(file, libc::F_UNLCK, begin, end - begin))
+    });
+}
+
+fn lock_as_reader(file: &File) -> io::Result<()> {
+    READER
+        .into_iter()
+        .try_for_each(|byte| set(file, libc::F_RDLCK, byte, 1))
 }
 
 fn is_contention(error: &io::Error) -> bool {

@@ -6,8 +6,9 @@ use std::path::Path;
 use crate::file::RawDisk;
 use crate::immediate::Immediate;
 use crate::lock::lock;
+use crate::qcow2::{self, Stack};
 use crate::uring::UringDisk;
-use crate::{Disk, DiskError, Format, qcow2};
+use crate::{Disk, DiskError, Format};
 
 /// Opens the disk at `path`, and everything that it depends on, and locks it: until the last
 /// clone is dropped no other machine writes it, or none uses it if this one writes.
@@ -18,26 +19,40 @@ pub fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskEr
     match format {
         Format::Raw => {
             let (file, capacity) = open_raw(path, read_only)?;
-            Ok(raw_disk(RawDisk::new(file, capacity, read_only)))
+            Ok(raw_disk(path, RawDisk::new(file, capacity, read_only)))
         }
-        Format::Qcow2 => {
-            let disk = qcow2::open(path, read_only)?;
-            Ok(Disk::new(Immediate::new(disk), None))
-        }
+        Format::Qcow2 => Ok(Disk::layered(path, Stack::open(path, read_only)?)),
+    }
+}
+
+/// How many bytes a guest finds on the disk at `path`, which may be in use.
+///
+/// # Errors
+/// When it is not there, not allowed, damaged, or no disk.
+pub fn capacity(path: &Path, format: Format) -> Result<u64, DiskError> {
+    let file = open_unlocked(path, true)?;
+    match format {
+        Format::Raw => size(&file, path),
+        Format::Qcow2 => qcow2::capacity(&file, path),
     }
 }
 
 /// The disk by io_uring where this host has it.
-fn raw_disk(disk: RawDisk) -> Disk {
+fn raw_disk(path: &Path, disk: RawDisk) -> Disk {
     match UringDisk::new(disk) {
-        Ok((disk, ready)) => Disk::new(disk, Some(ready)),
-        Err(disk) => Disk::new(Immediate::new(disk), None),
+        Ok((disk, ready)) => Disk::new(path, disk, Some(ready)),
+        Err(disk) => Disk::new(path, Immediate::new(disk), None),
     }
 }
 
 /// Opens and locks a raw disk; also returns its size in bytes.
 pub(crate) fn open_raw(path: &Path, read_only: bool) -> Result<(File, u64), DiskError> {
-    let mut file = open_file(path, read_only)?;
+    let file = open_file(path, read_only)?;
+    let size = size(&file, path)?;
+    Ok((file, size))
+}
+
+fn size(mut file: &File, path: &Path) -> Result<u64, DiskError> {
     // Of a block device, the metadata has no size.
     let size = file
         .seek(SeekFrom::End(0))
@@ -48,22 +63,26 @@ pub(crate) fn open_raw(path: &Path, read_only: bool) -> Result<(File, u64), Disk
             size,
         });
     }
-    Ok((file, size))
+    Ok(size)
 }
 
 /// Opens and locks the file of a disk.
 pub(crate) fn open_file(path: &Path, read_only: bool) -> Result<File, DiskError> {
+    let file = open_unlocked(path, read_only)?;
+    lock(&file, path, read_only)?;
+    Ok(file)
+}
+
+fn open_unlocked(path: &Path, read_only: bool) -> Result<File, DiskError> {
     let failed = |source| DiskError::open(path, source);
     // Before it is opened, which for a pipe would wait, and for a folder be refused less clearly.
     check_type(path, std::fs::metadata(path).map_err(failed)?.file_type())?;
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         .write(!read_only)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
-        .map_err(failed)?;
-    lock(&file, path, read_only)?;
-    Ok(file)
+        .map_err(failed)
 }
 
 fn check_type(path: &Path, kind: FileType) -> Result<(), DiskError> {

@@ -155,7 +155,7 @@ impl<B: BlockBackend> BlockBackend for Patient<B> {
 }
 
 /// Whether the host would do it if it had more space, or this user.
-fn is_for_space(error: &io::Error) -> bool {
+pub(crate) fn is_for_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

@@ -102,7 +102,7 @@ fn open_disk(spec: &DiskSpec, on_full: OnFullDisk) -> Result<Disk, DiskError> {
     let disk = clade_disk::open(&spec.path, spec.format, spec.read_only)?;
     Ok(match on_full {
         OnFullDisk::Error => disk,
-        OnFullDisk::Wait => disk.waiting_for_space(&spec.path),
+        OnFullDisk::Wait => disk.waiting_for_space(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! A qcow2 file and what it stands on.
 
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,33 +15,33 @@ use crate::open::{open_file, open_raw};
 use crate::{DiskError, Format};
 
 /// Most files in a chain.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
-type Qcow2File = Qcow2<File, Layers>;
+pub(super) type Qcow2File = Qcow2<File, Layers>;
+
+/// A file with all that it stands on.
+pub(super) struct Chain {
+    pub(super) layers: FormatAccess<File>,
+    /// The file on top, locked.
+    pub(super) file: fs::File,
+    /// How many files there are.
+    pub(super) depth: usize,
+}
 
 /// Opens the file at `path`, and below it its backing files, which are only read.
-pub(super) fn open(path: &Path, read_only: bool) -> Result<FormatAccess<File>, DiskError> {
-    open_layer(path, read_only, &mut Vec::new())
+pub(super) fn open(path: &Path, read_only: bool) -> Result<Chain, DiskError> {
+    open_chain(path, read_only, &mut Vec::new())
 }
 
 /// `above` are the files that stand on this one, each by device and inode.
-fn open_layer(
+fn open_chain(
     path: &Path,
     read_only: bool,
     above: &mut Vec<(u64, u64)>,
-) -> Result<FormatAccess<File>, DiskError> {
+) -> Result<Chain, DiskError> {
     enter(path, above)?;
-    let failed = |source| DiskError::Qcow2 {
-        path: path.to_owned(),
-        source,
-    };
     let file = open_file(path, read_only)?;
-    let kept = file.try_clone().map_err(failed)?;
-    let file = storage(file, path, read_only).map_err(failed)?;
-    let mut layer: Qcow2File = Qcow2::open_image(file, !read_only).map_err(failed)?;
-    if !read_only {
-        refcounts::check(&kept).map_err(failed)?;
-    }
+    let layer = layer(&file, path, read_only)?;
     let backing = backing_file(&layer, path)?
         .map(|(path, format)| open_backing(&path, format, above))
         .transpose()
@@ -48,26 +49,49 @@ fn open_layer(
             path: path.to_owned(),
             source: Box::new(source),
         })?;
-    layer.set_backing(backing);
-    // What the file names beside that, a data file, is not opened.
-    layer
-        .open_implicit_dependencies_gated(DenyImplicitOpenGate::default())
-        .map_err(failed)?;
-    Ok(FormatAccess::new(layer))
+    Ok(Chain {
+        layers: stand(layer, backing, path)?,
+        file,
+        depth: above.len(),
+    })
 }
 
 /// Before it is locked, which a file that stands on itself would not let happen.
 fn enter(path: &Path, above: &mut Vec<(u64, u64)>) -> Result<(), DiskError> {
-    let metadata = std::fs::metadata(path).map_err(|source| DiskError::open(path, source))?;
+    let metadata = fs::metadata(path).map_err(|source| DiskError::open(path, source))?;
     let identity = (metadata.dev(), metadata.ino());
     if above.contains(&identity) || above.len() == DEPTH_MAX {
-        return Err(DiskError::Chain {
-            path: path.to_owned(),
-            limit: DEPTH_MAX,
-        });
+        return Err(DiskError::too_deep(path));
     }
     above.push(identity);
     Ok(())
+}
+
+/// What is in `file` itself, which is called `path`.
+pub(super) fn layer(file: &fs::File, path: &Path, read_only: bool) -> Result<Qcow2File, DiskError> {
+    let open = || {
+        let storage = storage(file.try_clone()?, path, read_only)?;
+        let layer = Qcow2::open_image(storage, !read_only)?;
+        if !read_only {
+            refcounts::check(file)?;
+        }
+        Ok(layer)
+    };
+    open().map_err(|source| DiskError::qcow2(path, source))
+}
+
+/// The layer that is called `path` above what it stands on.
+pub(super) fn stand(
+    mut layer: Qcow2File,
+    backing: Option<Layers>,
+    path: &Path,
+) -> Result<FormatAccess<File>, DiskError> {
+    layer.set_backing(backing);
+    // What the file names beside that, a data file, is not opened.
+    layer
+        .open_implicit_dependencies_gated(DenyImplicitOpenGate::default())
+        .map_err(|source| DiskError::qcow2(path, source))?;
+    Ok(FormatAccess::new(layer))
 }
 
 fn open_backing(
@@ -75,8 +99,8 @@ fn open_backing(
     format: Format,
     above: &mut Vec<(u64, u64)>,
 ) -> Result<Layers, DiskError> {
-    let layer = match format {
-        Format::Qcow2 => open_layer(path, true, above)?,
+    let layers = match format {
+        Format::Qcow2 => open_chain(path, true, above)?.layers,
         Format::Raw => {
             let failed = |source| DiskError::open(path, source);
             enter(path, above)?;
@@ -85,11 +109,14 @@ fn open_backing(
             FormatAccess::new(Raw::open_image(file, false).map_err(failed)?)
         }
     };
-    Ok(Arc::new(layer))
+    Ok(Arc::new(layers))
 }
 
 /// Which file a layer stands on: a relative name is relative to the layer's folder.
-fn backing_file(layer: &Qcow2File, path: &Path) -> Result<Option<(PathBuf, Format)>, DiskError> {
+pub(super) fn backing_file(
+    layer: &Qcow2File,
+    path: &Path,
+) -> Result<Option<(PathBuf, Format)>, DiskError> {
     let Some(name) = layer.implicit_backing_file() else {
         return Ok(None);
     };
@@ -98,12 +125,9 @@ fn backing_file(layer: &Qcow2File, path: &Path) -> Result<Option<(PathBuf, Forma
         Some("qcow2") => Format::Qcow2,
         Some("raw" | "file") => Format::Raw,
         Some(other) => {
-            return Err(DiskError::Qcow2 {
-                path: path.to_owned(),
-                source: std::io::Error::other(format!(
-                    "it stands on a file of the format {other}, which is not supported"
-                )),
-            });
+            let reason =
+                format!("it stands on a file of the format {other}, which is not supported");
+            return Err(DiskError::qcow2(path, std::io::Error::other(reason)));
         }
         None => Format::detect(&backing).map_err(|source| DiskError::Backing {
             path: path.to_owned(),
@@ -113,7 +137,7 @@ fn backing_file(layer: &Qcow2File, path: &Path) -> Result<Option<(PathBuf, Forma
     Ok(Some((backing, format)))
 }
 
-fn storage(file: std::fs::File, path: &Path, read_only: bool) -> std::io::Result<File> {
+fn storage(file: fs::File, path: &Path, read_only: bool) -> std::io::Result<File> {
     let options = StorageOpenOptions::new().filename(path).write(!read_only);
     File::from_open_file(file, options)
 }

@@ -1,11 +1,12 @@
 //! qcow2 disks, by `imago`.
 
 mod chain;
+mod frozen;
 mod overlay;
 mod refcounts;
+mod stack;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use clade_devices::virtio::GuestBuffer;
@@ -14,11 +15,11 @@ use imago::FormatAccess;
 use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 
+pub(crate) use chain::DEPTH_MAX;
 pub use overlay::create_overlay;
+pub(crate) use stack::{Stack, capacity};
 
-use crate::DiskError;
 use crate::immediate::Blocking;
-use crate::patient::failed_sync;
 
 /// What is freed at a time: a cluster, of the usual size.
 const DISCARD_GRANULARITY: u32 = 65536;
@@ -28,28 +29,19 @@ type Layers = Arc<FormatAccess<File>>;
 
 /// A disk with layers.
 pub(crate) struct Qcow2Disk {
-    layers: FormatAccess<File>,
+    stack: Arc<Stack>,
     info: BlockInfo,
 }
 
-/// Opens the disk at `path` with all its backing files, and locks them.
-pub(crate) fn open(path: &Path, read_only: bool) -> Result<Qcow2Disk, DiskError> {
-    let layers = chain::open(path, read_only)?;
-    let capacity = layers.size();
-    if !capacity.is_multiple_of(512) {
-        return Err(DiskError::Size {
-            path: path.to_owned(),
-            size: capacity,
-        });
-    }
-    Ok(Qcow2Disk {
-        layers,
-        info: BlockInfo {
-            capacity,
-            read_only,
+impl Qcow2Disk {
+    pub(crate) fn new(stack: Arc<Stack>) -> Self {
+        let info = BlockInfo {
+            capacity: stack.capacity(),
+            read_only: stack.is_read_only(),
             discard_granularity: DISCARD_GRANULARITY,
-        },
-    })
+        };
+        Self { stack, info }
+    }
 }
 
 impl Blocking for Qcow2Disk {
@@ -61,35 +53,37 @@ impl Blocking for Qcow2Disk {
         let slices: Vec<_> = buffer.slices().collect();
         // The guard marks the memory dirty when it is dropped.
         let (vector, _guard) = IoVectorMut::from_volatile_slice(&slices);
-        self.layers.readv(vector, offset)
+        self.stack.with(|layers| layers.readv(vector, offset))
     }
 
     fn write(&mut self, offset: u64, buffer: &GuestBuffer, durable: bool) -> io::Result<()> {
         let slices: Vec<_> = buffer.slices().collect();
         let (vector, _guard) = IoVector::from_volatile_slice(&slices);
-        self.layers.writev(vector, offset)?;
+        self.stack.with(|layers| layers.writev(vector, offset))?;
         if durable { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // What the metadata will point to first.
-        self.layers.sync().map_err(failed_sync)?;
-        self.layers.flush()?;
-        self.layers.sync().map_err(failed_sync)
+        self.stack.flush()
     }
 
     fn discard(&mut self, offset: u64, length: u64) -> io::Result<()> {
-        match self.layers.discard_to_any(offset, length) {
+        match self
+            .stack
+            .with(|layers| layers.discard_to_any(offset, length))
+        {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => result,
         }
     }
 
     fn write_zeroes(&mut self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
-        if unmap {
-            self.layers.discard_to_zero(offset, length)
-        } else {
-            self.layers.write_zeroes(offset, length)
-        }
+        self.stack.with(|layers| {
+            if unmap {
+                layers.discard_to_zero(offset, length)
+            } else {
+                layers.write_zeroes(offset, length)
+            }
+        })
     }
 }

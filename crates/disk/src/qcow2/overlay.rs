@@ -8,23 +8,25 @@ use imago::file::File;
 use imago::qcow2::Qcow2;
 use imago::{FormatAccess, FormatCreateBuilder, StorageOpenOptions};
 
-use crate::open::open_raw;
 use crate::{DiskError, Format};
 
-/// Makes the qcow2 file `path`, which must not be there, as an empty layer above the raw disk
-/// `backing`: what is written goes into the layer, and the disk below stays as it is. The disk has
-/// `size` bytes, or as many as the one below if that is none or less.
+/// Makes the qcow2 file `path`, which must not be there, as an empty layer above the disk
+/// `backing`, which need not be there yet and may be in use: what is written goes into the layer,
+/// and the disk below stays as it is. The disk has `size` bytes, a multiple of 512, at least as
+/// many as the one below ([`crate::capacity`]).
 ///
 /// The layer names the file below as it is given here: an absolute path, or one relative to the
-/// layer's folder.
+/// layer's folder. When this returns the layer survives a crash of the host, but for its name.
 ///
 /// # Errors
-/// When the disk below cannot be read, or the layer not be made; then it is not there.
-pub fn create_overlay(path: &Path, backing: &Path, size: Option<u64>) -> Result<(), DiskError> {
-    let below = path.parent().unwrap_or(Path::new("")).join(backing);
-    let (_, capacity) = open_raw(&below, true)?;
-    let size = size.unwrap_or(0).max(capacity).next_multiple_of(512);
-    create(path, backing, size).map_err(|source| {
+/// When the layer cannot be made; then it is not there.
+pub fn create_overlay(
+    path: &Path,
+    backing: &Path,
+    format: Format,
+    size: u64,
+) -> Result<(), DiskError> {
+    create(path, backing, format, size).map_err(|source| {
         if source.kind() != io::ErrorKind::AlreadyExists {
             let _ = std::fs::remove_file(path);
         }
@@ -35,7 +37,12 @@ pub fn create_overlay(path: &Path, backing: &Path, size: Option<u64>) -> Result<
     })
 }
 
-fn create(path: &Path, backing: &Path, size: u64) -> io::Result<()> {
+fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<()> {
+    if !size.is_multiple_of(512) {
+        return Err(io::Error::other(format!(
+            "{size} bytes are no whole sectors"
+        )));
+    }
     let backing = backing
         .to_str()
         .ok_or_else(|| io::Error::other("the name of the disk below is not UTF-8"))?;
@@ -49,7 +56,7 @@ fn create(path: &Path, backing: &Path, size: u64) -> io::Result<()> {
     let storage = File::from_open_file(file, options)?;
     Qcow2::<File, FormatAccess<File>>::create_builder(storage)
         .size(size)
-        .backing(backing.to_owned(), Format::Raw.name().to_owned())
+        .backing(backing.to_owned(), format.name().to_owned())
         .create()?;
     synced.sync_all()
 }

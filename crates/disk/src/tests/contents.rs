@@ -85,7 +85,11 @@ fn a_raw_disk_holds_what_was_written() {
         .write(true)
         .open(&path)
         .expect("file");
-    let mut plain = Disk::new(Immediate::new(RawDisk::new(file, CAPACITY, false)), None);
+    let mut plain = Disk::new(
+        &path,
+        Immediate::new(RawDisk::new(file, CAPACITY, false)),
+        None,
+    );
     exercise(&mut plain, &mut model, 2);
     drop(plain);
     assert!(fs::read(&path).expect("file") == model);
@@ -98,7 +102,7 @@ fn a_qcow2_disk_holds_what_was_written_and_qemu_agrees() {
     let base_bytes: Vec<u8> = (0..CAPACITY).map(|at| (at / 512 % 251) as u8).collect();
     fs::write(&base, &base_bytes).expect("base");
     let layer = folder.path().join("layer.qcow2");
-    create_overlay(&layer, &base, None).expect("layer");
+    create_overlay(&layer, &base, Format::Raw, CAPACITY).expect("layer");
 
     let mut model = base_bytes.clone();
     let mut disk = open(&layer, Format::Qcow2, false).expect("disk");
@@ -196,7 +200,7 @@ fn an_error_of_the_host_is_told_and_the_disk_goes_on() {
     ftruncate(&file, 4096).expect("length");
     fcntl_add_seals(&file, SealFlags::GROW).expect("seal");
     let plain = RawDisk::new(file.into(), 8192, false);
-    let mut disk = Disk::new(Immediate::new(plain), None);
+    let mut disk = Disk::new(Path::new("memfd"), Immediate::new(plain), None);
     write(&mut disk, 0, &[1; 4096]).expect("there is room");
     assert!(write(&mut disk, 4096, &[2; 512]).is_err());
     let short = read(&mut disk, 3584, 1024).expect_err("the file ends");

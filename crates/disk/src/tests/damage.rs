@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{Numbers, qemu, read, text, write};
-use crate::{DiskError, Format, create_overlay, open};
+use crate::{DiskError, Format, capacity, create_overlay, open};
 
 fn refused(path: &Path, format: Format) -> String {
     open(path, format, false)
@@ -30,7 +30,9 @@ fn what_is_no_disk_is_refused() {
     fs::write(path("odd"), [0; 700]).expect("file");
     assert!(refused(&path("odd"), Format::Raw).contains("700 bytes"));
     assert!(refused(&path("odd"), Format::Qcow2).contains("qemu-img check"));
-    assert!(create_overlay(&path("layer"), &path("odd"), None).is_err());
+    assert!(capacity(&path("odd"), Format::Raw).is_err());
+    assert!(capacity(&path("odd"), Format::Qcow2).is_err());
+    assert!(create_overlay(&path("layer"), &path("odd"), Format::Raw, 700).is_err());
     assert!(!path("layer").exists());
 }
 
@@ -64,7 +66,13 @@ fn backing_files_that_cannot_be_had_are_told_of() {
     let folder = tempfile::tempdir().expect("folder");
     let path = |name: &str| folder.path().join(name);
     fs::write(path("base.img"), [0; 8192]).expect("base");
-    create_overlay(&path("layer.qcow2"), Path::new("base.img"), None).expect("layer");
+    create_overlay(
+        &path("layer.qcow2"),
+        Path::new("base.img"),
+        Format::Raw,
+        8192,
+    )
+    .expect("layer");
     open(&path("layer.qcow2"), Format::Qcow2, false).expect("disk");
     fs::remove_file(path("base.img")).expect("removed");
     let told = refused(&path("layer.qcow2"), Format::Qcow2);
@@ -90,7 +98,7 @@ fn backing_files_that_cannot_be_had_are_told_of() {
 fn layer(folder: &Path) -> Vec<u8> {
     let (base, path) = (folder.join("base.img"), folder.join("layer.qcow2"));
     fs::write(&base, vec![7; 1 << 20]).expect("base");
-    create_overlay(&path, &base, Some(2 << 20)).expect("layer");
+    create_overlay(&path, &base, Format::Raw, 2 << 20).expect("layer");
     let mut disk = open(&path, Format::Qcow2, false).expect("disk");
     write(&mut disk, 0, &[1; 4096]).expect("written");
     write(&mut disk, 1 << 20, &vec![2; 200_000 / 512 * 512]).expect("written");

@@ -246,7 +246,7 @@ fn a_full_host_keeps_the_guest_waiting_and_loses_nothing() {
 
         let mut patient = open(&path, format, false)
             .expect("disk")
-            .waiting_for_space(&path);
+            .waiting_for_space();
         let room = thread::spawn(move || {
             thread::sleep(Duration::from_millis(300));
             fs::remove_file(ballast).expect("removed");

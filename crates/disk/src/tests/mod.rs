@@ -1,5 +1,6 @@
 //! Disks against a model in memory, against QEMU's tools, and against what goes wrong.
 
+mod branch;
 mod contents;
 mod damage;
 mod full;

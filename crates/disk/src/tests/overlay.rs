@@ -14,7 +14,7 @@ fn many_layers_stand_on_one_image() {
     let image: Vec<u8> = (0..1u32 << 20).map(|at| (at / 512 % 200) as u8).collect();
     fs::write(path("image.raw"), &image).expect("image");
     let mut disks = ["a", "b"].map(|name| {
-        create_overlay(&path(name), &path("image.raw"), Some(1 << 30)).expect("layer");
+        create_overlay(&path(name), &path("image.raw"), Format::Raw, 1 << 30).expect("layer");
         open(&path(name), Format::Qcow2, false).expect("disk")
     });
     for (number, disk) in (1..).zip(&mut disks) {
@@ -48,6 +48,6 @@ fn a_layer_does_not_replace_a_file() {
     let path = |name: &str| folder.path().join(name);
     fs::write(path("image.raw"), [0; 512]).expect("image");
     fs::write(path("precious"), "text").expect("file");
-    assert!(create_overlay(&path("precious"), &path("image.raw"), None).is_err());
+    assert!(create_overlay(&path("precious"), &path("image.raw"), Format::Raw, 512).is_err());
     assert_eq!(fs::read(path("precious")).expect("file"), b"text");
 }

@@ -53,7 +53,7 @@ fn what_a_layer_stands_on_is_not_written() {
     let folder = tempfile::tempdir().expect("folder");
     let path = |name: &str| folder.path().join(name);
     fs::write(path("base.img"), [0; 8192]).expect("base");
-    create_overlay(&path("layer.qcow2"), &path("base.img"), None).expect("layer");
+    create_overlay(&path("layer.qcow2"), &path("base.img"), Format::Raw, 8192).expect("layer");
     let disk = open(&path("layer.qcow2"), Format::Qcow2, false).expect("disk");
     assert!(open(&path("base.img"), Format::Raw, false).is_err());
     open(&path("base.img"), Format::Raw, true).expect("it may be read");

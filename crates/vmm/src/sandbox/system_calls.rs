@@ -104,6 +104,7 @@ const USING_DISKS: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_fdatasync,
     libc::SYS_fallocate,
+    libc::SYS_fstatfs,
     // What a ring may do is settled when it is made, which is before.
     libc::SYS_io_uring_enter,
 ];
