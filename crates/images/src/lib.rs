@@ -38,6 +38,7 @@ mod release;
 mod ssh_server;
 #[cfg(test)]
 mod tests;
+mod unpacked;
 
 pub use archive::Architecture;
 pub use debian::{DebianImage, DebianRequest, FirstBoot, RunMachine};
@@ -48,6 +49,7 @@ pub use image::{Image, ImageSummary, Request};
 pub use mirror::{Mirror, find_mirror};
 pub use oci::{OciImage, OciProcess, OciRequest};
 pub use progress::{Progress, Silent};
+pub use unpacked::Unpacked;
 
 use std::path::PathBuf;
 

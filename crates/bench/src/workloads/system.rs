@@ -48,7 +48,7 @@ pub(crate) fn guest() -> Result<Initrd, String> {
     let base = Base::of(Architecture::Riscv64)?;
     if !base.path.exists() {
         eprintln!("unpacking {} packages for guests", base.packages.len());
-        let root = root::Root::of(&base.packages)?;
+        let root = root::of(&base.packages)?;
         let mut archive = cpio::Writer::new(Vec::new(), 0);
         let packed = root.pack(&mut archive).and_then(|()| archive.finish());
         let bytes = packed.map_err(|error| error.to_string())?;
@@ -79,7 +79,7 @@ pub(crate) fn native() -> Result<PathBuf, String> {
             if staged.exists() {
                 fs::remove_dir_all(&staged)?;
             }
-            let root = root::Root::of(&base.packages).map_err(io::Error::other)?;
+            let root = root::of(&base.packages).map_err(io::Error::other)?;
             root.unpack(&staged)?;
             fs::rename(&staged, &base.path)?;
         }
