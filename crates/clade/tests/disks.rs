@@ -6,14 +6,15 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::images::{alone, mini, skip};
+use common::shell::Shell;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -21,13 +22,6 @@ use tempfile::TempDir;
 struct Home {
     folder: TempDir,
     _alone: MutexGuard<'static, ()>,
-}
-
-/// A running guest, and a shell to talk to.
-struct Guest {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
 }
 
 impl Home {
@@ -78,26 +72,18 @@ impl Home {
         command
     }
 
-    fn start(&self, disks: &[&str]) -> Guest {
+    fn start(&self, disks: &[&str]) -> Shell {
         self.start_with(&[], disks)
     }
 
-    fn start_with(&self, options: &[&str], disks: &[&str]) -> Guest {
+    fn start_with(&self, options: &[&str], disks: &[&str]) -> Shell {
         let mut command = self.clade(&["run", "mini"]);
         command.args(options);
         for disk in disks {
             command.args(["--disk", disk]);
         }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("clade");
-        Guest {
-            input: child.stdin.take().expect("piped"),
-            output: BufReader::new(child.stdout.take().expect("piped")),
-            child,
-        }
+        let client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Shell::of(client.expect("clade"))
     }
 
     fn machine_log(&self, name: &str) -> PathBuf {
@@ -116,29 +102,6 @@ impl Home {
         let listed: serde_json::Value = serde_json::from_slice(&listed).expect("JSON");
         let pid = listed[0]["pid"].as_i64().expect("a machine with a pid");
         Pid::from_raw(pid as i32).expect("pid")
-    }
-}
-
-impl Guest {
-    /// Runs a script, and returns what it prints.
-    fn run(&mut self, script: &str) -> String {
-        const END: &str = "-- that was all --";
-        writeln!(self.input, "{{ {script}\n}} 2>&1; echo; echo '{END}'").expect("it listens");
-        let mut printed = String::new();
-        loop {
-            let mut line = String::new();
-            let length = self.output.read_line(&mut line).expect("text");
-            assert!(length > 0, "the guest has ended; it printed {printed}");
-            if line.trim_end() == END {
-                return printed.trim_end().to_owned();
-            }
-            printed.push_str(&line);
-        }
-    }
-
-    fn end(mut self) {
-        drop(self.input);
-        assert!(self.child.wait().expect("clade").success());
     }
 }
 
@@ -213,21 +176,17 @@ fn what_was_flushed_survives_the_death_of_the_machine() {
         i=0; while :; do i=$((i + 1))
         head -c 20000 /dev/urandom >/tmp/f; dd if=/tmp/f of=/d/f$i conv=fsync 2>/dev/null || exit
         echo flushed $i $(sha256sum </tmp/f | cut -c1-64); done";
-    writeln!(guest.input, "{script}").expect("it listens");
+    guest.send(script);
     let mut flushed = Vec::new();
     let begun = Instant::now();
     while flushed.len() < 20 || begun.elapsed() < Duration::from_secs(3) {
-        let mut line = String::new();
-        assert_ne!(guest.output.read_line(&mut line).expect("text"), 0);
+        let line = guest.line().expect("it runs");
         if let [_, number, sum] = line.split_whitespace().collect::<Vec<_>>()[..] {
             flushed.push((number.to_owned(), sum.to_owned()));
         }
     }
     kill_process(home.machine(), Signal::KILL).expect("killed");
-    let mut rest = String::new();
-    let _ = guest.output.read_to_string(&mut rest);
-    drop(guest.input);
-    assert!(!guest.child.wait().expect("clade").success());
+    assert!(!guest.wait().success());
 
     // Linux replays its journal; then all is there, and all is well.
     let mut guest = home.start(&[text(&disk)]);
@@ -249,25 +208,17 @@ fn a_guest_that_resets_finds_its_disk_again() {
     fs::write(home.path("disk.img"), vec![0; 1 << 20]).expect("file");
     let mut guest = home.start(&[text(&home.path("disk.img"))]);
     guest.run("echo written before >/dev/vda; sync");
-    writeln!(guest.input, "reboot -f").expect("it listens");
+    guest.send("reboot -f");
     // What is typed before the next boot's shell listens may be lost.
-    let Guest {
-        mut child,
-        mut input,
-        output,
-    } = guest;
+    let mut input = guest.take_input();
     let typist = thread::spawn(move || {
         while writeln!(input, "head -n 1 /dev/vda").is_ok() {
             thread::sleep(Duration::from_millis(500));
         }
     });
-    let found = output.lines().map(|line| line.expect("text"));
-    assert!(
-        found.into_iter().any(|line| line == "written before"),
-        "it has ended"
-    );
+    guest.until("written before");
     kill_process(home.machine(), Signal::KILL).expect("killed");
-    child.wait().expect("clade");
+    guest.wait();
     typist.join().expect("typist");
 }
 
@@ -395,12 +346,11 @@ fn on_a_full_host_a_guest_sees_errors_or_waits_as_it_was_told() {
     let (disk, _) = small.furnish();
     let options = ["--on-full-disk", "wait", "--name", "stuck"];
     let mut guest = home.start_with(&options, &[text(&disk)]);
-    writeln!(guest.input, "{FILL}").expect("it listens");
+    guest.send(FILL);
     wait_for_text(&home.machine_log("stuck"), "waits until there is space");
     let started = Instant::now();
     let stopped = home.clade(&["stop", "--timeout", "2", "stuck"]).output();
     assert!(stopped.expect("clade").status.success());
     assert!(started.elapsed() < Duration::from_secs(30));
-    drop(guest.input);
-    guest.child.wait().expect("clade");
+    guest.wait();
 }

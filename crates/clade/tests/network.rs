@@ -5,64 +5,25 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clade_store::Sha256;
 use common::images::{alone, clade, mini};
+use common::shell::Shell;
 
-/// A guest with a shell to talk to.
-struct Guest {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+fn start(arguments: &[&str]) -> Shell {
+    let client = clade(&["run", "mini"]).args(arguments).spawn();
+    Shell::of(client.expect("clade"))
 }
 
-impl Guest {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = clade(&["run", "mini"])
-            .args(arguments)
-            .spawn()
-            .expect("clade");
-        Self {
-            input: child.stdin.take().expect("piped"),
-            output: BufReader::new(child.stdout.take().expect("piped")),
-            child,
-        }
-    }
-
-    /// Starts a guest, and waits until it has an address.
-    fn connected(arguments: &[&str]) -> Self {
-        let mut guest = Self::start(arguments);
-        guest.run("until [ -e /etc/resolv.conf ]; do usleep 20000; done");
-        guest
-    }
-
-    /// Runs a command line; returns what it prints, on either stream.
-    fn run(&mut self, line: &str) -> String {
-        writeln!(self.input, "{{ {line}; }} 2>&1; echo; echo :end:").expect("a guest that reads");
-        let mut said = String::new();
-        loop {
-            let mut next = String::new();
-            let length = self.output.read_line(&mut next).expect("text");
-            assert!(length > 0, "the guest has gone after: {said}");
-            if next == ":end:\n" {
-                return said.trim().to_owned();
-            }
-            said.push_str(&next);
-        }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        // The machine goes with its client.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a guest, and waits until it has an address.
+fn connected(arguments: &[&str]) -> Shell {
+    let mut guest = start(arguments);
+    guest.run("until [ -e /etc/resolv.conf ]; do usleep 20000; done");
+    guest
 }
 
 /// Every byte different from its neighbours, and no two blocks alike.
@@ -78,7 +39,7 @@ fn a_guest_reaches_this_host_and_names_and_nothing_that_is_not_there() {
         return;
     }
     let _alone = alone();
-    let mut guest = Guest::connected(&["--name", "net-out", "--rm"]);
+    let mut guest = connected(&["--name", "net-out", "--rm"]);
     assert!(
         guest
             .run("ip addr show dev eth0")
@@ -122,7 +83,7 @@ fn a_hundred_megabytes_arrive_whole_both_ways() {
         back.read_to_end(&mut received).expect("read");
         Sha256::of(&received).to_string()
     });
-    let mut guest = Guest::connected(&[]);
+    let mut guest = connected(&[]);
     guest.run(&format!("nc 10.0.2.2 {port} </dev/null >/tmp/data"));
     let arrived = guest.run("sha256sum </tmp/data");
     assert_eq!(arrived.split_whitespace().next(), Some(expected.as_str()));
@@ -140,7 +101,7 @@ fn a_forwarded_port_leads_to_the_guests_server() {
         let server = TcpListener::bind("127.0.0.1:0").expect("listen");
         server.local_addr().expect("address").port()
     };
-    let mut guest = Guest::connected(&["-p", &format!("{free}:80")]);
+    let mut guest = connected(&["-p", &format!("{free}:80")]);
     guest.run("mkdir /www && echo from the guest >/www/index.html && httpd -h /www");
     let start = Instant::now();
     let answer = loop {
@@ -176,7 +137,7 @@ fn hosts_that_are_denied_are_out_of_reach() {
     let _alone = alone();
     let server = TcpListener::bind("127.0.0.1:0").expect("listen");
     let port = server.local_addr().expect("address").port();
-    let mut guest = Guest::connected(&["--deny-host", "10.0.2.2"]);
+    let mut guest = connected(&["--deny-host", "10.0.2.2"]);
     let denied = guest.run(&format!("nc -w 3 10.0.2.2 {port} </dev/null; echo $?"));
     assert!(denied.ends_with('1'), "{denied}");
     server.set_nonblocking(true).expect("nonblocking");
@@ -191,8 +152,7 @@ fn machines_on_a_switch_see_each_other_by_name_and_no_others() {
     let _alone = alone();
     let network = format!("test-{}", std::process::id());
     let other = format!("{network}-other");
-    let start =
-        |name: &str, network: &str| Guest::start(&["--name", name, "--rm", "--network", network]);
+    let start = |name: &str, network: &str| start(&["--name", name, "--rm", "--network", network]);
     let mut guests = [
         start("sw-a", &network),
         start("sw-b", &network),
@@ -226,7 +186,7 @@ fn machines_on_a_switch_see_each_other_by_name_and_no_others() {
 }
 
 /// A guest's address.
-fn address(guest: &mut Guest) -> String {
+fn address(guest: &mut Shell) -> String {
     let shown = guest.run("ip -4 -o addr show dev eth0");
     let mut words = shown.split_whitespace();
     let address = words.find_map(|word| word.strip_suffix("/24"));
@@ -239,6 +199,6 @@ fn a_machine_can_do_without_a_network() {
         return;
     }
     let _alone = alone();
-    let mut guest = Guest::start(&["--network", "none"]);
+    let mut guest = start(&["--network", "none"]);
     assert_eq!(guest.run("ls /sys/class/net"), "lo");
 }

@@ -7,23 +7,21 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::Stdio;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::images::{alone, clade, mini};
+use common::shell::Shell;
 use tempfile::TempDir;
 
-/// A running guest with folder `share` of a temporary folder as `/data`, and a shell to talk to.
+/// A running guest with folder `share` of a temporary folder as `/data`.
 struct Guest {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    shell: Shell,
     home: TempDir,
     _alone: MutexGuard<'static, ()>,
 }
@@ -36,15 +34,13 @@ impl Guest {
         let home = tempfile::tempdir().expect("folder");
         let share = home.path().join("share");
         fs::create_dir(&share).expect("folder");
-        let mut child = clade(&["run", "mini", "-v"])
+        let client = clade(&["run", "mini", "-v"])
             .arg(format!("{}:/data{options}", share.display()))
             .stderr(Stdio::inherit())
             .spawn()
             .expect("clade");
         Some(Self {
-            input: child.stdin.take().expect("piped"),
-            output: BufReader::new(child.stdout.take().expect("piped")),
-            child,
+            shell: Shell::of(client),
             home,
             _alone: alone,
         })
@@ -56,24 +52,11 @@ impl Guest {
 
     /// Runs a script, and returns what it prints.
     fn run(&mut self, script: &str) -> String {
-        const END: &str = "-- that was all --";
-        writeln!(self.input, "{{ {script}\n}} 2>&1; echo; echo '{END}'")
-            .expect("the shell listens");
-        let mut printed = String::new();
-        loop {
-            let mut line = String::new();
-            let length = self.output.read_line(&mut line).expect("text");
-            assert!(length > 0, "the guest has ended; it printed {printed}");
-            if line.trim_end() == END {
-                return printed.trim_end().to_owned();
-            }
-            printed.push_str(&line);
-        }
+        self.shell.run(script)
     }
 
-    fn end(mut self) {
-        drop(self.input);
-        assert!(self.child.wait().expect("clade").success());
+    fn end(self) {
+        self.shell.end();
     }
 }
 

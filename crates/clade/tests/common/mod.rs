@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) mod guest;
 pub(crate) mod images;
 pub(crate) mod oci_image;
+pub(crate) mod shell;
 
 /// Longer than anything takes here, on a busy host too.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
