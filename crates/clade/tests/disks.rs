@@ -13,7 +13,7 @@ use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::images::{alone, mini, skip};
+use common::images::{alone, mini, skip, unpack_fio};
 use common::shell::Shell;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -198,6 +198,88 @@ fn what_was_flushed_survives_the_death_of_the_machine() {
     guest.run("umount /d");
     guest.end();
     assert_clean(&disk);
+}
+
+/// fio writes blocks at random places, none twice, each done when it is durable. A job has one write
+/// in flight: of several, what fio records of them does not tell which are done.
+const FIO: &str = "fio --name=job --numjobs=4 --directory=/d --size=64m --rw=randwrite --bs=4k \
+                   --ioengine=psync --direct=1 --sync=dsync --verify=crc32c --aux-path=/kept";
+const JOBS: usize = 4;
+
+#[test]
+fn fio_finds_every_block_that_was_flushed_before_the_death_of_the_machine() {
+    const TEST: &str = "fio_finds_every_block_that_was_flushed_before_the_death_of_the_machine";
+    let Some(home) = Home::new(TEST) else {
+        return;
+    };
+    if unpack_fio(TEST, &home.path("fio")).is_none() {
+        return;
+    }
+    let raw = home.disk("disk.img", 512 << 20);
+    assert_fio_finds_all(&home, &raw);
+    assert_clean(&raw);
+
+    let qcow2 = home.path("disk.qcow2");
+    let raw = home.disk("disk.img", 512 << 20);
+    if let Err(error) = Command::new("qemu-img").arg("--version").output() {
+        return skip(TEST, format!("no disk in qcow2: qemu-img: {error}"));
+    }
+    qemu_img(&["convert", "-O", "qcow2", text(&raw), text(&qcow2)]);
+    assert_fio_finds_all(&home, &qcow2);
+    qemu_img(&["check", text(&qcow2)]);
+    qemu_img(&["convert", "-O", "raw", text(&qcow2), text(&raw)]);
+    assert_clean(&raw);
+}
+
+/// Kills a machine in which fio writes to the disk, and has fio verify in a second one what it had
+/// recorded as done.
+fn assert_fio_finds_all(home: &Home, disk: &Path) {
+    let kept = home.path("kept");
+    fs::create_dir_all(&kept).expect("folder");
+    let programs = format!("{}:/usr:ro", home.path("fio/usr").display());
+    let kept = format!("{}:/kept", kept.display());
+    let options = ["-v", &programs, "-v", &kept];
+
+    let mut guest = home.start_with(&options, &[text(disk)]);
+    guest.run("mkdir /d; mount -t ext4 /dev/vda /d");
+    // Beside it, somebody who never waits.
+    guest.send("while :; do dd if=/dev/zero of=/d/noise bs=64k count=200 2>/dev/null; done &");
+    guest.send(&format!(
+        "{FIO} --do_verify=0 --trigger-timeout=5 --trigger='echo recorded; sleep 1000'"
+    ));
+    guest.until("recorded");
+    kill_process(home.machine(), Signal::KILL).expect("killed");
+    assert!(!guest.wait().success());
+
+    let mut guest = home.start_with(&options, &[text(disk)]);
+    guest.run("mkdir /d; mount -t ext4 /dev/vda /d");
+    let said = guest.run(&format!(
+        "{FIO} --verify_only=1 --verify_state_load=1 --output-format=json; echo status $?"
+    ));
+    assert!(said.ends_with("status 0"), "{said}");
+    // Each job went as far as its record does.
+    assert_eq!(said.matches("Stop verify").count(), JOBS, "{said}");
+    let verified = verified_blocks(&said);
+    assert!(verified.iter().all(|&count| count > 10), "{verified:?}");
+    guest.run("umount /d");
+    guest.end();
+}
+
+/// How many blocks each job read, by fio's report.
+fn verified_blocks(said: &str) -> Vec<u64> {
+    let report = said.find("\n{\n").map(|at| &said[at..]).expect("a report");
+    let mut reports = serde_json::Deserializer::from_str(report).into_iter();
+    let report: serde_json::Value = reports.next().expect("a report").expect("JSON");
+    let jobs = report["jobs"].as_array().expect("jobs");
+    jobs.iter()
+        .map(|job| job["read"]["total_ios"].as_u64().expect("a count"))
+        .collect()
+}
+
+fn qemu_img(arguments: &[&str]) {
+    let done = Command::new("qemu-img").args(arguments).output();
+    let done = done.expect("qemu-img");
+    assert!(done.status.success(), "{arguments:?}: {done:?}");
 }
 
 #[test]

@@ -40,6 +40,17 @@ impl Unpacked {
         Ok(unpacked)
     }
 
+    /// Unpacks programs by their names, `fio` for `usr/bin/fio`, and all shared libraries.
+    ///
+    /// # Errors
+    /// As for [`Unpacked::of`].
+    pub fn programs(packages: &[Package], names: &[&str]) -> Result<Self, Error> {
+        Self::of(packages, |path| match path.strip_prefix("usr/bin/") {
+            Some(name) => names.contains(&name),
+            None => path.starts_with("usr/lib/") && path.contains(".so"),
+        })
+    }
+
     fn add(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
         let path = &entry.path;
         let path = match MERGED.iter().any(|folder| path.starts_with(folder)) {

@@ -4,6 +4,7 @@ use clade_images::{Image, Silent, Source, Unpacked};
 
 use crate::initrd::Initrd;
 
+/// Each has a program with its name.
 const PACKAGES: [&str; 2] = ["fio", "iperf3"];
 
 /// What these name and can do without.
@@ -26,14 +27,7 @@ const LOADER: &str = "lib/ld-linux-riscv64-lp64d.so.1";
 pub(super) fn initrd(image: &Image) -> Result<Initrd, String> {
     let packages = clade_images::package_closure(&PACKAGES, &WITHOUT, &Source::default(), &Silent)
         .map_err(|error| error.to_string())?;
-    let mut files = Unpacked::of(&packages, is_program).map_err(|error| error.to_string())?;
+    let mut files = Unpacked::programs(&packages, &PACKAGES).map_err(|error| error.to_string())?;
     files.link(LOADER, &format!("../usr/{LOADER}"));
     Initrd::behind(&image.initrd, |archive| files.pack(archive))
-}
-
-/// Programs and libraries alone.
-fn is_program(path: &str) -> bool {
-    path == "usr/bin/fio"
-        || path == "usr/bin/iperf3"
-        || path.starts_with("usr/lib/") && path.contains(".so")
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clade_images::{Error, Image, Request, Silent};
+use clade_images::{Error, Image, Request, Silent, Source, Unpacked};
 
 /// Says that a test cannot run, and why; past the test harness's capture, for a skipped test must
 /// be seen.
@@ -32,6 +33,21 @@ pub(crate) fn mini(test: &str) -> Option<Image> {
         ..Request::default()
     };
     unless_offline(test, clade_images::ensure(&request, &Silent))
+}
+
+/// fio and its libraries, unpacked to a folder that a guest of `mini` can have as its `/usr`.
+pub(crate) fn unpack_fio(test: &str, folder: &Path) -> Option<()> {
+    const WITHOUT: [&str; 4] = [
+        "adduser",
+        "init-system-helpers",
+        "openssl-provider-legacy",
+        "python3",
+    ];
+    let packages = clade_images::package_closure(&["fio"], &WITHOUT, &Source::default(), &Silent);
+    let packages = unless_offline(test, packages)?;
+    let programs = Unpacked::programs(&packages, &["fio"]).expect("intact packages");
+    programs.unpack(folder).expect("room");
+    Some(())
 }
 
 /// `clade` in this user's own home, so that the cache is used.
