@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clade_vmm::spec::ShareSpec;
 
+/// Where a guest has everything.
+const ROOT: &str = "/";
+
 /// A folder of the host, and where the guest has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Volume {
@@ -30,9 +33,10 @@ pub(crate) fn parse(text: &str) -> Result<Volume, String> {
     if !target.starts_with('/') || target.split('/').any(|part| part == "..") {
         return Err(format!("{target:?} is no absolute path in the guest"));
     }
+    let is_root = target.chars().all(|c| c == '/');
     let volume = Volume {
         folder: folder.into(),
-        target: if is_root(target) { "/" } else { target }.to_owned(),
+        target: if is_root { ROOT } else { target }.to_owned(),
         read_only,
     };
     match std::fs::metadata(&volume.folder) {
@@ -42,14 +46,20 @@ pub(crate) fn parse(text: &str) -> Result<Volume, String> {
     }
 }
 
-/// Whether a path in the guest is that of everything.
-fn is_root(target: &str) -> bool {
-    target.chars().all(|c| c == '/')
+impl Volume {
+    fn is_root(&self) -> bool {
+        self.target == ROOT
+    }
+
+    /// What a guest is told of how to mount it.
+    fn options(&self) -> &'static str {
+        if self.read_only { ":ro" } else { "" }
+    }
 }
 
 /// Whether the guest shall have a folder of the host as its root.
 pub(crate) fn has_root(volumes: &[Volume]) -> bool {
-    volumes.iter().any(|volume| is_root(&volume.target))
+    volumes.iter().any(Volume::is_root)
 }
 
 /// What the machine is given.
@@ -67,11 +77,10 @@ pub(crate) fn for_our_init(volumes: &[Volume]) -> String {
     // What is mounted in the root comes after it.
     let (root, others): (Vec<_>, Vec<_>) = tags()
         .zip(volumes)
-        .partition(|(_, volume)| is_root(&volume.target));
+        .partition(|(_, volume)| volume.is_root());
     let parameter = |(tag, volume): (String, &Volume)| {
-        let options = if volume.read_only { ":ro" } else { "" };
         let target = escape(&volume.target, "%");
-        format!(" clade.mount={tag}:{target}{options}")
+        format!(" clade.mount={tag}:{target}{}", volume.options())
     };
     root.into_iter().chain(others).map(parameter).collect()
 }
@@ -79,8 +88,7 @@ pub(crate) fn for_our_init(volumes: &[Volume]) -> String {
 /// What systemd (254 and later) is told on the kernel's command line, to mount them.
 pub(crate) fn for_systemd(volumes: &[Volume]) -> String {
     let parameter = |(tag, volume): (String, &Volume)| {
-        let options = if volume.read_only { ":ro" } else { "" };
-        let target = escape(&volume.target, "\\x");
+        let (target, options) = (escape(&volume.target, "\\x"), volume.options());
         format!(" systemd.mount-extra={tag}:{target}:virtiofs{options}")
     };
     tags().zip(volumes).map(parameter).collect()
