@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clade_manager::Machines;
 
 use crate::failure::Failure;
-use crate::size;
+use crate::waiting::Waiting;
+use crate::{several, size};
 
 /// Change what running machines may use.
 ///
@@ -24,11 +25,10 @@ pub(crate) struct Update {
 
 impl Update {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let machines = Machines::of_user()?;
-        for machine in crate::several::find(&machines, &self.machines)? {
+        let machines = several::find(&Machines::of_user()?, &self.machines)?;
+        several::each(&machines, &Waiting::default(), |machine| {
             machine.limit_memory(self.memory)?;
-            println!("{}", machine.spec.name);
-        }
-        Ok(ExitCode::SUCCESS)
+            Ok(())
+        })
     }
 }
