@@ -92,6 +92,17 @@ impl Machine {
         patience: Duration,
         answer: impl Fn(Event) -> Option<T>,
     ) -> Result<T, Error> {
+        let answered = self.ask_last(request, patience, answer)?;
+        answered.ok_or_else(|| self.no_answer("it is about to end".into()))
+    }
+
+    /// The same for what may be the last that it is asked: `None` if it ends without an answer.
+    pub(crate) fn ask_last<T>(
+        &self,
+        request: &Request,
+        patience: Duration,
+        answer: impl Fn(Event) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let mut connection = self.connect()?;
         self.tell(&connection, request)?;
         let deadline = Instant::now() + patience;
@@ -100,11 +111,14 @@ impl Machine {
             match self.next_event(&mut connection, left)? {
                 Next::Event(event) => {
                     if let Some(answer) = answer(event) {
-                        return Ok(answer);
+                        return Ok(Some(answer));
                     }
                 }
-                Next::Gone => return Err(self.no_answer("it is about to end".into())),
-                Next::Silence => return Err(self.no_answer("it takes too long".into())),
+                Next::Gone => return Ok(None),
+                Next::Silence => {}
+            }
+            if left.is_zero() {
+                return Err(self.no_answer("it takes too long".into()));
             }
         }
     }

@@ -68,7 +68,7 @@ impl Machine {
         let Some(now) = self.settled()?.filter(|now| now.state.is_live()) else {
             return Ok(Stopped::Already);
         };
-        if !now.cut_power().unwrap_or(false) {
+        if now.cut_power().is_err() {
             now.kill_process()?;
         }
         now.wait_until_free(PATIENCE)?;
@@ -122,19 +122,10 @@ impl Machine {
         }
     }
 
-    /// Returns whether the machine said that it ended.
-    fn cut_power(&self) -> Result<bool, Error> {
-        let mut connection = self.connect()?;
-        self.tell(&connection, &Request::Stop)?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_event(&mut connection, left)? {
-                Next::Event(Event::Ended(_)) | Next::Gone => return Ok(true),
-                Next::Event(_) if !left.is_zero() => {}
-                _ => return Ok(false),
-            }
-        }
+    /// Asks the machine to end itself at once.
+    fn cut_power(&self) -> Result<(), Error> {
+        let ended = |event| matches!(event, Event::Ended(_)).then_some(());
+        self.ask_last(&Request::Stop, PATIENCE, ended).map(drop)
     }
 
     /// Kills the machine's process, and no other that may have its number by then.
