@@ -38,6 +38,26 @@ pub enum Error {
         /// What is wrong with it.
         source: crate::ContentError,
     },
+    /// There is no snapshot that is called so.
+    #[error("there is no snapshot {name:?}")]
+    NoSnapshot {
+        /// What was asked for.
+        name: String,
+    },
+    /// Several snapshots have names that start so.
+    #[error("{text:?} could be any of {}; say more of it", several.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// The names.
+        several: Vec<String>,
+    },
+    /// There is one of this name already.
+    #[error("there is a {name:?} already; remove it first, or choose another name")]
+    SnapshotExists {
+        /// The name.
+        name: String,
+    },
     /// Neither `HOME`, the password database nor an `XDG_*` variable says where to keep files.
     #[error("this user has no home folder; set HOME or {variable} to an absolute path")]
     NoHome {

@@ -1,0 +1,61 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FileName;
+use crate::digest::FileRecord;
+use crate::sealed::Document;
+
+/// The file name of a snapshot's manifest.
+pub const MANIFEST: &str = "snapshot.json";
+
+/// The file name of the index of memory, in snapshots that have memory.
+pub const MEMORY_INDEX: &str = "memory.index";
+
+/// The file name of the state of vCPUs and devices, in snapshots that have memory.
+pub const STATE: &str = "state.json";
+
+/// What a snapshot is, and all of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its id: twelve hexadecimal digits.
+    pub id: FileName,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// What its maker says of it.
+    pub details: Details,
+    /// Every file but the manifest.
+    pub files: BTreeMap<FileName, FileRecord>,
+}
+
+/// What the maker of a snapshot says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// A name or tag that its user gave it.
+    pub name: Option<String>,
+    /// The machine that it is a state of.
+    pub origin: Origin,
+    /// The id of the snapshot that the machine last was the same as.
+    pub parent: Option<FileName>,
+    /// The machine's configuration, which the store does not know more of.
+    pub config: serde_json::Value,
+    /// Bytes of memory that the guest has, if its memory, vCPUs and devices are in the snapshot;
+    /// `None` if it is of the disks alone.
+    pub memory_bytes: Option<u64>,
+    /// How long the guest stood still for it, in nanoseconds.
+    pub pause_ns: u64,
+}
+
+/// A machine, which may be gone since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its id.
+    pub id: String,
+    /// Its name when the snapshot was made.
+    pub name: String,
+}
+
+impl Document for Manifest {
+    const KIND: &'static str = "snapshot";
+    const VERSION: u32 = 1;
+}
