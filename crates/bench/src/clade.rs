@@ -70,6 +70,8 @@ pub(crate) fn start(
         id: "benchmark".into(),
         name: "benchmark".into(),
         image: None,
+        origin: None,
+        mac: None,
         created: 0,
         temporary: true,
         config,

@@ -21,5 +21,5 @@ mod vectored;
 pub use disk::{Branching, Disk};
 pub use error::DiskError;
 pub use format::Format;
-pub use open::{capacity, open};
+pub use open::{capacity, files, open};
 pub use qcow2::create_overlay;

@@ -1,7 +1,7 @@
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::file::RawDisk;
 use crate::immediate::Immediate;
@@ -22,6 +22,17 @@ pub fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskEr
             Ok(raw_disk(path, RawDisk::new(file, capacity, read_only)))
         }
         Format::Qcow2 => Ok(Disk::layered(path, Stack::open(path, read_only)?)),
+    }
+}
+
+/// The files that the disk at `path` consists of, from the top down: of a raw disk one. Nothing is locked.
+///
+/// # Errors
+/// When one of them cannot be read, or is damaged.
+pub fn files(path: &Path, format: Format) -> Result<Vec<PathBuf>, DiskError> {
+    match format {
+        Format::Raw => Ok(vec![path.to_owned()]),
+        Format::Qcow2 => qcow2::files(path),
     }
 }
 

@@ -62,6 +62,8 @@ impl Machines {
                 id,
                 name,
                 image: order.image,
+                origin: None,
+                mac: None,
                 created: record::now(),
                 temporary: order.temporary,
                 config: with_absolute_paths(order.config)?,
@@ -125,6 +127,10 @@ impl Draft {
         &self.spec
     }
 
+    pub(crate) fn spec_mut(&mut self) -> &mut MachineSpec {
+        &mut self.spec
+    }
+
     /// What the machine will be made of, to be changed. Relative paths are in its folder.
     pub fn config_mut(&mut self) -> &mut MachineConfig {
         &mut self.spec.config
@@ -162,7 +168,16 @@ impl Draft {
     ///
     /// # Errors
     /// [`Error::Refused`] for a machine that cannot be built; then there is none.
-    pub fn start(mut self, program: Command) -> Result<(Started, Connection), Error> {
+    pub fn start(self, program: Command) -> Result<(Started, Connection), Error> {
+        self.start_from(program, None)
+    }
+
+    /// The same for a machine that goes on from what is kept in the folder `saved`.
+    pub(crate) fn start_from(
+        mut self,
+        program: Command,
+        saved: Option<&Path>,
+    ) -> Result<(Started, Connection), Error> {
         if self.spec.image.is_some() && !self.spec.temporary {
             self.keep_boot_files()?;
         }
@@ -173,7 +188,14 @@ impl Draft {
         let Some(lock) = self.lock.take() else {
             return Err(Error::taken(&self.spec.name, None));
         };
-        let started = launch(&self.machines, &self.spec, &self.folder, lock, program);
+        let started = launch(
+            &self.machines,
+            &self.spec,
+            &self.folder,
+            lock,
+            program,
+            saved,
+        );
         if started.is_err() {
             clear(&self.folder)?;
         }

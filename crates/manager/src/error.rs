@@ -155,6 +155,30 @@ pub enum Error {
         /// What it last wrote to its log.
         log: String,
     },
+    /// The machine cannot be kept as it is.
+    #[error("machine '{name}' cannot be kept as it is: {reason}")]
+    CannotKeep {
+        /// The machine.
+        name: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// No snapshot is meant.
+    #[error("there is no snapshot '{text}'{}", list_tags(machine, tags))]
+    NoSnapshot {
+        /// What was asked for.
+        text: String,
+        /// The machine that was named.
+        machine: String,
+        /// The tags that it has.
+        tags: Vec<String>,
+    },
+    /// A disk.
+    #[error(transparent)]
+    Disk(Box<clade_disk::DiskError>),
+    /// A snapshot or a clone; the text is for people.
+    #[error("{0}")]
+    Branch(String),
     /// The machine does not answer.
     #[error(
         "machine '{name}' does not answer: {reason}\n\
@@ -191,6 +215,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn disk(error: clade_disk::DiskError) -> Self {
+        Error::Disk(Box::new(error))
+    }
+
     pub(crate) fn io(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -213,6 +241,17 @@ fn advice(source: &io::Error) -> &'static str {
             "\nSet XDG_DATA_HOME or XDG_RUNTIME_DIR to a folder that you own."
         }
         _ => "",
+    }
+}
+
+fn list_tags(machine: &str, tags: &[String]) -> String {
+    if tags.is_empty() {
+        format!("\n`clade snapshot {machine} --tag NAME` takes one; `clade tree` shows all.")
+    } else {
+        format!(
+            "\nThere are: {machine}@{}.",
+            tags.join(&format!(", {machine}@"))
+        )
     }
 }
 

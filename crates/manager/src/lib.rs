@@ -6,6 +6,7 @@
 //! its sockets in the user's runtime folder. So whoever looks knows from lock and record how a machine
 //! is, however its process went.
 
+mod branch;
 mod choose;
 mod create;
 mod error;
@@ -24,6 +25,8 @@ mod stop;
 mod testing;
 mod wait;
 
+pub use branch::{CloneOrder, SUSPENDED_FILE, SnapshotOptions};
+pub use clade_store::snapshots::{Snapshot, Snapshots};
 pub use create::{Draft, Order};
 pub use error::Error;
 pub use host::{Host, MAX_CPUS, MIN_MEMORY};

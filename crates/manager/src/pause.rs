@@ -27,7 +27,7 @@ impl Machine {
     ///
     /// # Errors
     /// When it does not run.
-    pub fn resume(&self) -> Result<bool, Error> {
+    pub fn resume_running(&self) -> Result<bool, Error> {
         self.ask(&Request::Resume, PATIENCE, |event| match event {
             Event::Resumed { changed } => Some(changed),
             _ => None,

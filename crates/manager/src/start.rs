@@ -47,37 +47,44 @@ impl Machine {
         program: Command,
         prepare: impl FnOnce(&mut MachineSpec),
     ) -> Result<(Started, Connection), Error> {
-        let all = self.machines.lock()?;
-        let now = self.machines.again_locked(self)?;
-        let Some(mut now) = now else {
+        let (mut now, lock) = self.take_to_start()?;
+        let before = now.spec.clone();
+        prepare(&mut now.spec);
+        if now.spec != before {
+            write_spec(&now.folder, &now.spec)?;
+        }
+        now.forget_suspended()?;
+        launch(&self.machines, &now.spec, &now.folder, lock, program, None)
+    }
+
+    /// The machine, which does not run, and its lock: nobody else can start it.
+    pub(crate) fn take_to_start(&self) -> Result<(Machine, File), Error> {
+        let _all = self.machines.lock()?;
+        let Some(now) = self.machines.again_locked(self)? else {
             return Err(Error::NotFound {
                 text: self.spec.name.clone(),
                 known: Vec::new(),
             });
         };
         check_host(&now.spec.config)?;
-        let Some(lock) = self.machines.claim(&now.folder)? else {
-            return Err(Error::AlreadyRunning {
+        match self.machines.claim(&now.folder)? {
+            Some(lock) => Ok((now, lock)),
+            None => Err(Error::AlreadyRunning {
                 name: now.spec.name,
-            });
-        };
-        drop(all);
-        let before = now.spec.clone();
-        prepare(&mut now.spec);
-        if now.spec != before {
-            write_spec(&now.folder, &now.spec)?;
+            }),
         }
-        launch(&self.machines, &now.spec, &now.folder, lock, program)
     }
 }
 
-/// Starts the process of a machine whose lock the caller has.
+/// Starts the process of a machine whose lock the caller has; it goes on from what is kept in the folder
+/// `saved`, or boots.
 pub(crate) fn launch(
     machines: &Machines,
     spec: &MachineSpec,
     folder: &Path,
     lock: File,
     mut program: Command,
+    saved: Option<&Path>,
 ) -> Result<(Started, Connection), Error> {
     let sockets = machines.sockets(&spec.id);
     check_length(&sockets, spec)?;
@@ -88,6 +95,7 @@ pub(crate) fn launch(
     let log = File::create(&log).map_err(Error::io("create", log))?;
     program
         .args([folder, &sockets])
+        .args(saved)
         .current_dir("/")
         .stdin(lock)
         .stdout(OwnedFd::from(theirs))

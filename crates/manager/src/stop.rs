@@ -150,7 +150,7 @@ impl Machine {
     }
 
     /// The machine once it has started, if it was about to.
-    fn settled(&self) -> Result<Option<Machine>, Error> {
+    pub(crate) fn settled(&self) -> Result<Option<Machine>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = self.refresh()?;

@@ -19,6 +19,8 @@ pub(crate) fn spec(name: &str, id: &str) -> MachineSpec {
         id: id.to_owned(),
         name: name.to_owned(),
         image: None,
+        origin: None,
+        mac: None,
         created: 0,
         temporary: false,
         config: MachineConfig::default(),

@@ -67,7 +67,7 @@ impl NetworkLink {
     /// # Errors
     /// When a port is taken, or the host lacks something.
     pub fn open(spec: &MachineSpec, folder: &Path) -> Result<Option<Self>, NetworkError> {
-        let mac = MacAddress::of_machine(&spec.id);
+        let mac = spec.mac();
         let network = match &spec.config.network {
             NetworkSpec::None => return Ok(None),
             NetworkSpec::User(outside) => {

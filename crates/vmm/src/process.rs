@@ -28,6 +28,7 @@ use crate::machine::{Ended, Machine, MachineError};
 use crate::outcome::{CLADE_FAILED, Outcome};
 use crate::record::Recorder;
 use crate::sandbox::{self, Permissions};
+use crate::saved::Saved;
 use crate::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 use crate::stats::MachineStats;
 
@@ -37,9 +38,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// A stopped machine gives its remaining clients this long to take what waits for them.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Runs the machine whose folder this is, to its end, with its sockets in `sockets`. The calling
-/// process is the machine's from then on.
-pub fn run(folder: &Path, sockets: &Path) -> ExitCode {
+/// Runs the machine whose folder this is, to its end, with its sockets in `sockets`. It goes on as it is
+/// kept in the folder `saved`, if that is given. The calling process is the machine's from then on.
+pub fn run(folder: &Path, sockets: &Path, saved: Option<&Path>) -> ExitCode {
     // Out of the reach of the terminal that started it: its Ctrl-C, its hang-up. Fails only for a
     // process that leads a group already, which one started by the manager does not.
     let _ = rustix::process::setsid();
@@ -50,7 +51,7 @@ pub fn run(folder: &Path, sockets: &Path) -> ExitCode {
             return ExitCode::from(CLADE_FAILED);
         }
     };
-    let outcome = match Prepared::new(folder, sockets) {
+    let outcome = match Prepared::new(folder, sockets, saved) {
         Ok(prepared) => prepared.run(owner),
         Err(reason) => {
             refuse(owner, reason.clone());
@@ -84,7 +85,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(path: &Path, sockets: &Path) -> Result<Self, String> {
+    fn new(path: &Path, sockets: &Path, saved: Option<&Path>) -> Result<Self, String> {
         let failed =
             |what: &str, error: io::Error| format!("cannot {what} in {}: {error}", path.display());
         let text =
@@ -107,8 +108,11 @@ impl Prepared {
             signals: Signals::new([SIGTERM, SIGINT, SIGHUP])
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
             folder: MachineFolder::open(path, sockets).map_err(|error| failed("work", error))?,
-            machine: Machine::build(&config, &backends, Arc::clone(&hub) as _)
-                .map_err(|error| error.to_string())?,
+            machine: match saved {
+                Some(saved) => restore(&config, &backends, &hub, saved)?,
+                None => Machine::build(&config, &backends, Arc::clone(&hub) as _)
+                    .map_err(|error| error.to_string())?,
+            },
             recorder: Recorder::begin(path, sockets, !temporary)
                 .map_err(|error| failed("record that the machine runs", error))?,
             config,
@@ -159,6 +163,22 @@ impl Prepared {
         hub.wait_drained(PATIENCE);
         outcome
     }
+}
+
+/// The machine as it is kept in `folder`.
+fn restore(
+    config: &MachineConfig,
+    backends: &Backends,
+    hub: &Arc<ConsoleHub>,
+    folder: &Path,
+) -> Result<Machine, String> {
+    let Saved { state, memory } = Saved::open(folder)?;
+    if state.guest_ready {
+        hub.guest_ready();
+    }
+    let host = Arc::clone(hub) as _;
+    Machine::restore(config, backends, host, &state.machine, &memory)
+        .map_err(|error| format!("{error}; it is kept in {}", folder.display()))
 }
 
 fn start_threads(

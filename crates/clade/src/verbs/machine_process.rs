@@ -12,11 +12,13 @@ pub(crate) const NAME: &str = "machine-process";
 pub(crate) struct MachineProcess {
     folder: PathBuf,
     sockets: PathBuf,
+    /// The folder in which the machine is kept, if it is to go on from there.
+    saved: Option<PathBuf>,
 }
 
 impl MachineProcess {
     pub(crate) fn run(self) -> ExitCode {
-        clade_vmm::process::run(&self.folder, &self.sockets)
+        clade_vmm::process::run(&self.folder, &self.sockets, self.saved.as_deref())
     }
 }
 

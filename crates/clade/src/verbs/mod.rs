@@ -1,5 +1,6 @@
 //! The verbs, one in each file.
 
+pub(crate) mod clone;
 pub(crate) mod completions;
 pub(crate) mod console;
 pub(crate) mod cp;
@@ -16,13 +17,16 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod rename;
 pub(crate) mod restart;
+pub(crate) mod restore;
 pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod snapshot;
 pub(crate) mod ssh_config;
 pub(crate) mod ssh_proxy;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod suspend;
 pub(crate) mod update;
 pub(crate) mod wait;

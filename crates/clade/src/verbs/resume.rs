@@ -6,9 +6,11 @@ use clade_manager::{Machine, Machines};
 
 use crate::failure::Failure;
 use crate::several;
+use crate::verbs::machine_process;
+use crate::verbs::run::leave_running;
 use crate::waiting::Waiting;
 
-/// Let machines go on that were paused.
+/// Let machines go on that were paused or suspended.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resume {
     /// The machines: names, ids, or the beginning of either.
@@ -24,6 +26,10 @@ impl Resume {
 }
 
 fn resume(machine: &Machine) -> Result<(), Failure> {
-    machine.resume()?;
+    if machine.is_suspended() {
+        let (started, connection) = machine.resume_suspended(machine_process::command())?;
+        return leave_running(started, connection);
+    }
+    machine.resume_running()?;
     Ok(())
 }

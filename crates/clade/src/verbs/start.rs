@@ -40,6 +40,10 @@ impl Start {
 
 /// Starts a machine and leaves it running.
 pub(crate) fn start(machine: &Machine) -> Result<(), Failure> {
+    if machine.is_suspended() {
+        let (started, connection) = machine.resume_suspended(machine_process::command())?;
+        return leave_running(started, connection);
+    }
     let (started, connection) = machine.start(machine_process::command(), |spec| {
         if spec.image.is_some() {
             spec.config.cmdline = session_words(&spec.config.cmdline, true, None);

@@ -115,8 +115,9 @@ impl VirtioPci {
     /// # Errors
     /// When the state is of another device, or no driver can have brought it about.
     pub fn restore(&self, saved: &VirtioState) -> Result<(), StateError> {
-        self.transport.device.restore_state(&saved.device)?;
-        self.transport.restore(&saved.transport)
+        // The transport first: it resets the device.
+        self.transport.restore(&saved.transport)?;
+        self.transport.device.restore_state(&saved.device)
     }
 
     /// The common configuration structure as the driver reads it (section 4.1.4.3).

@@ -56,6 +56,27 @@ fn open_chain(
     })
 }
 
+/// The qcow2 file at `path` and those that it stands on, from the top down. Nothing is locked.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let (mut path, mut files) = (path.to_owned(), Vec::new());
+    loop {
+        if files.len() == DEPTH_MAX {
+            return Err(DiskError::too_deep(&path));
+        }
+        let file = fs::File::open(&path).map_err(|source| DiskError::open(&path, source))?;
+        let below = backing_file(&layer(&file, &path, true)?, &path)?;
+        files.push(path);
+        match below {
+            Some((below, Format::Qcow2)) => path = below,
+            Some((below, Format::Raw)) => {
+                files.push(below);
+                return Ok(files);
+            }
+            None => return Ok(files),
+        }
+    }
+}
+
 /// Before it is locked, which a file that stands on itself would not let happen.
 fn enter(path: &Path, above: &mut Vec<(u64, u64)>) -> Result<(), DiskError> {
     let metadata = fs::metadata(path).map_err(|source| DiskError::open(path, source))?;

@@ -15,7 +15,7 @@ use imago::FormatAccess;
 use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 
-pub(crate) use chain::DEPTH_MAX;
+pub(crate) use chain::{DEPTH_MAX, files};
 pub use overlay::create_overlay;
 pub(crate) use stack::{Stack, capacity};
 

@@ -40,6 +40,29 @@ impl DraftSnapshot {
         &self.id
     }
 
+    /// Where its files are meanwhile.
+    pub fn folder(&self) -> &Path {
+        self.passing.path()
+    }
+
+    /// The names of its files so far.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names(&self) -> Result<Vec<FileName>, Error> {
+        let folder = self.passing.path();
+        let failed = |error| Error::io("list", folder, error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = FileName::new(name)
+                .map_err(|error| Error::io("keep", &path, io::Error::other(error)))?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
     /// Where a file of it is meanwhile.
     pub fn path(&self, file: &FileName) -> PathBuf {
         self.passing.path().join(file)
@@ -119,17 +142,11 @@ impl DraftSnapshot {
 
     /// Makes all files durable and read-only.
     fn seal_files(&self) -> Result<BTreeMap<FileName, FileRecord>, Error> {
-        let folder = self.passing.path();
-        let failed = |error| Error::io("list", folder, error);
-        let mut files = BTreeMap::new();
-        for entry in fs::read_dir(folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let name = FileName::new(name)
-                .map_err(|error| Error::io("keep", &path, io::Error::other(error)))?;
-            files.insert(name, self.seal_file(&path)?);
-        }
-        Ok(files)
+        let seal = |name: FileName| {
+            let record = self.seal_file(&self.path(&name))?;
+            Ok((name, record))
+        };
+        self.names()?.into_iter().map(seal).collect()
     }
 
     fn seal_file(&self, path: &Path) -> Result<FileRecord, Error> {

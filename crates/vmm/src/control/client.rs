@@ -2,13 +2,14 @@
 
 use std::io::{self, BufReader};
 use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::wire::{self, WireError};
-use super::{FromMachine, Request};
+use super::{FromMachine, Request, files};
 
 /// A connection to a machine.
 #[derive(Debug)]
@@ -70,6 +71,14 @@ impl Sender {
     /// When the connection is broken.
     pub fn input(&self, bytes: &[u8]) -> io::Result<()> {
         self.with_stream(|stream| wire::write_input(stream, bytes))
+    }
+
+    /// Sends files, which the machine has asked for.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn files(&self, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.with_stream(|stream| files::send(stream, files))
     }
 
     /// Closes the connection in both directions: a receiver that waits returns.

@@ -6,18 +6,22 @@
 //! ([`crate::console::INPUT_WINDOW`]) allows, which [`Event::InputTaken`] opens again.
 
 mod client;
+mod files;
 mod server;
+mod snapshot;
 mod stop;
 mod wire;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Taken;
 use crate::outcome::Outcome;
 use crate::stats::MachineStats;
 
 pub use client::{Connection, Receiver, Sender};
 pub use server::ControlServer;
 pub(crate) use server::refuse;
+pub use snapshot::{MemoryOrder, SnapshotOrder};
 pub use stop::StopSwitch;
 pub use wire::{FRAME_LIMIT, WireError};
 
@@ -57,6 +61,8 @@ pub enum Request {
     Pause,
     /// Let it go on.
     Resume,
+    /// Keep the machine as it is, in files that are sent ([`Sender::files`]) once it asks for them.
+    Snapshot(SnapshotOrder),
     /// Stop the machine at once.
     Stop,
     /// Say how the machine is.
@@ -95,6 +101,23 @@ pub enum Event {
     Resumed {
         /// Whether it was paused before.
         changed: bool,
+    },
+    /// Send the files for a snapshot.
+    SendFiles,
+    /// So much of the machine's memory was written for a snapshot.
+    SnapshotProgress {
+        /// Pages.
+        pages: u64,
+    },
+    /// The machine was kept, and [`Request::Snapshot`] is done. The files are not synced.
+    SnapshotTaken(Taken),
+    /// The machine was not kept. It runs on.
+    SnapshotFailed {
+        /// What happened, to what, and what to do next.
+        reason: String,
+        /// Of each disk, in order, whether its new layer is in use nevertheless; those that are not
+        /// named are as they were.
+        switched: Vec<bool>,
     },
     /// What was asked for cannot be done; the text is for people.
     Failed {

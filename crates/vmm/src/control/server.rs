@@ -25,8 +25,8 @@ enum Role {
 
 /// Serves a machine's control connections.
 pub struct ControlServer {
-    hub: Arc<ConsoleHub>,
-    stop: Arc<StopSwitch>,
+    pub(super) hub: Arc<ConsoleHub>,
+    pub(super) stop: Arc<StopSwitch>,
     started: Instant,
     foreground: AtomicBool,
 }
@@ -134,6 +134,9 @@ impl ControlServer {
                     self.hub.post(consumer, Event::Detached);
                     self.hub.close(consumer);
                 }
+                Ok(Some(FromClient::Request(Request::Snapshot(order)))) => {
+                    self.snapshot(&reader, consumer, order);
+                }
                 Ok(Some(FromClient::Request(request))) => self.answer(consumer, &request),
                 Ok(Some(FromClient::Input(bytes))) => {
                     if let Err(error) = self.hub.input(consumer, bytes) {
@@ -190,7 +193,8 @@ impl ControlServer {
             }
             Request::Stop => self.stop.stop(),
             Request::Status => self.hub.post(consumer, Event::Status(self.status())),
-            Request::Detach => {}
+            // These concern the connection.
+            Request::Detach | Request::Snapshot(_) => {}
         }
     }
 

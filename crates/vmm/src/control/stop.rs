@@ -98,7 +98,7 @@ impl StopSwitch {
     }
 
     /// The machine of the present boot. Whoever waits for it must not hold the lock meanwhile.
-    fn machine(&self) -> Option<MachineHandle> {
+    pub(super) fn machine(&self) -> Option<MachineHandle> {
         self.lock().machine.clone()
     }
 

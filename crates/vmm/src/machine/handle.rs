@@ -1,6 +1,6 @@
 //! Reaching a machine while it runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use clade_devices::ConsolePort;
@@ -35,7 +35,7 @@ impl MachineHandle {
 
     /// The way to type at the guest.
     pub fn console(&self) -> Arc<dyn ConsolePort> {
-        Arc::new(GatedConsole(self.clone()))
+        Arc::new(GatedConsole(Arc::downgrade(&self.0)))
     }
 
     /// Presses the button by which the guest is asked to power off. Returns whether it took note.
@@ -103,19 +103,20 @@ impl Drop for Frozen {
 }
 
 /// The console of a machine that may stand still.
-struct GatedConsole(MachineHandle);
+struct GatedConsole(Weak<Core>);
 
 impl ConsolePort for GatedConsole {
     fn input(&self, bytes: &[u8]) -> usize {
-        let core = &self.0.0;
+        let machine = self.0.upgrade();
+        let taken = machine.and_then(|core| core.gate.pass(|| core.board.console().input(bytes)));
         // Of a machine that has ended, nobody misses what was typed.
-        let taken = core.gate.pass(|| core.board.console().input(bytes));
         taken.unwrap_or(bytes.len())
     }
 
     fn resize(&self, columns: u16, rows: u16) {
-        let core = &self.0.0;
-        core.gate
-            .pass(|| core.board.console().resize(columns, rows));
+        if let Some(core) = self.0.upgrade() {
+            core.gate
+                .pass(|| core.board.console().resize(columns, rows));
+        }
     }
 }

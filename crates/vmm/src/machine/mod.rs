@@ -2,6 +2,7 @@
 //! ends it.
 
 mod handle;
+mod snapshot;
 mod state;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use clade_devices::ConsoleHost;
+use clade_disk::Disk;
 use clade_engine::{EngineError, Exit, SystemEvent, Vcpu, VcpuHandle};
 
 use crate::backends::Backends;
@@ -20,7 +22,10 @@ use crate::saved_memory::SavedMemory;
 use crate::spec::MachineConfig;
 use crate::stats::{MachineStats, thread_time};
 
+use snapshot::MemoryBase;
+
 pub use handle::{Frozen, MachineHandle, StillBusy};
+pub use snapshot::{MemoryFiles, SnapshotError, SnapshotFiles, Taken};
 pub use state::MachineState;
 
 /// Why a machine cannot be built or run.
@@ -123,6 +128,8 @@ struct Core {
     gate: Arc<Gate>,
     /// How often it was frozen and not thawed again.
     frozen: Mutex<u32>,
+    disks: Vec<Disk>,
+    memory: Mutex<MemoryBase>,
 }
 
 impl Machine {
@@ -183,6 +190,11 @@ impl Machine {
                 switch,
                 gate: Arc::default(),
                 frozen: Mutex::new(0),
+                disks: backends.disks.clone(),
+                memory: Mutex::new(match origin {
+                    Origin::PowerOn => MemoryBase::default(),
+                    Origin::Saved(_, memory) => MemoryBase::new(memory.index().clone()),
+                }),
             }),
             io_tasks,
         })

@@ -27,6 +27,10 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_ftruncate,
     libc::SYS_fdatasync,
+    libc::SYS_fsync,
+    // What snapshots are written to, which comes open.
+    libc::SYS_pwrite64,
+    libc::SYS_fallocate,
     libc::SYS_flock,
     libc::SYS_fcntl,
     libc::SYS_close,
@@ -98,12 +102,8 @@ const ALLOWED_HERE: &[c_long] = &[libc::SYS_renameat];
 /// To read and write disks, which are open already.
 const USING_DISKS: &[c_long] = &[
     libc::SYS_preadv,
-    libc::SYS_pwrite64,
     libc::SYS_pwritev,
     libc::SYS_pwritev2,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
-    libc::SYS_fallocate,
     libc::SYS_fstatfs,
     // What a ring may do is settled when it is made, which is before.
     libc::SYS_io_uring_enter,

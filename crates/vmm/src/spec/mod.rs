@@ -10,6 +10,7 @@ mod share;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use clade_net::MacAddress;
 use serde::{Deserialize, Serialize};
 
 pub use clade_disk::Format as DiskFormat;
@@ -83,8 +84,37 @@ pub struct MachineSpec {
     /// Whether the machine is removed, with all that it has, when its life ends.
     #[serde(default)]
     pub temporary: bool,
+    /// What it came from or last was the same as, if not an image.
+    #[serde(default)]
+    pub origin: Option<OriginSpec>,
+    /// The network card's address, if it is not the one that follows from the id: a clone has that
+    /// of its origin, which its guest knows.
+    #[serde(default)]
+    pub mac: Option<MacAddress>,
     /// What it is made of. Relative paths are in the machine's own folder.
     pub config: MachineConfig,
+}
+
+impl MachineSpec {
+    /// The id of the snapshot that it came from or last was the same as.
+    pub fn parent_snapshot(&self) -> Option<&str> {
+        self.origin.as_ref()?.snapshot.as_deref()
+    }
+
+    /// The network card's address.
+    pub fn mac(&self) -> MacAddress {
+        self.mac.unwrap_or_else(|| MacAddress::of_machine(&self.id))
+    }
+}
+
+/// What a machine came from or last was the same as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginSpec {
+    /// The id of a snapshot; `None` for a machine that was cloned as it was.
+    pub snapshot: Option<String>,
+    /// The id of the machine that it was a state of.
+    pub machine: String,
 }
 
 /// What a machine is made of: all that its board needs to know.

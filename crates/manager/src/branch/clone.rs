@@ -1,0 +1,105 @@
+//! New machines from a snapshot, or from another machine as it is.
+
+use std::process::Command;
+
+use clade_store::snapshots::Snapshot;
+use clade_vmm::control::Connection;
+use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec};
+
+use super::restore::Source;
+use crate::create::Draft;
+use crate::{Error, Machine, Machines, Order, Snapshots, Started};
+
+/// What clones are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneOrder {
+    /// Their names; a friendly one is chosen where there is none.
+    pub names: Vec<Option<String>>,
+    /// Whether they are removed when their life ends.
+    pub temporary: bool,
+}
+
+/// A clone that runs, and the connection over which its guest is let go on.
+pub(super) type Running = (Started, Connection);
+
+impl Machines {
+    /// Makes new machines that go on from `snapshot`, independently of each other. What one of them
+    /// comes to is given to `each`, one after the other.
+    ///
+    /// # Errors
+    /// When the snapshot is damaged or has no memory, or at the first machine that cannot be made.
+    pub fn clone_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        order: &CloneOrder,
+        program: &dyn Fn() -> Command,
+        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let source = Source::of(snapshot)?;
+        self.clone_source(&source, order, program, each)
+    }
+
+    /// Makes new machines that go on from `machine` as it is now. If it runs, it stands still once,
+    /// however many there are, for no longer than for a snapshot.
+    ///
+    /// # Errors
+    /// As those of [`Machine::snapshot`] and [`Machines::clone_snapshot`].
+    pub fn clone_machine(
+        &self,
+        machine: &Machine,
+        snapshots: &Snapshots,
+        order: &CloneOrder,
+        program: &dyn Fn() -> Command,
+        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let kept = machine.keep_in(snapshots, false, &mut |_| ())?;
+        let source = Source {
+            folder: kept.draft.folder(),
+            files: kept.draft.names()?,
+            spec: kept.spec.clone(),
+            has_memory: kept.taken.is_some(),
+            origin: OriginSpec {
+                snapshot: None,
+                machine: kept.spec.id.clone(),
+            },
+        };
+        self.clone_source(&source, order, program, each)
+    }
+
+    fn clone_source(
+        &self,
+        source: &Source<'_>,
+        order: &CloneOrder,
+        program: &dyn Fn() -> Command,
+        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for name in &order.names {
+            let mut draft = self.create(Order {
+                name: name.clone(),
+                image: source.spec.image.clone(),
+                temporary: order.temporary,
+                config: source.spec.config.clone(),
+            })?;
+            let config = source.give_to(draft.folder())?;
+            draft.become_clone(source, config);
+            each(draft.start_from(program(), source.saved())?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Draft {
+    fn become_clone(&mut self, source: &Source<'_>, mut config: MachineConfig) {
+        // Ports of the host that lead to the one cannot lead to the other, too: others are chosen.
+        if let NetworkSpec::User(outside) | NetworkSpec::Switch(_, outside) = &mut config.network {
+            outside
+                .forwards
+                .iter_mut()
+                .for_each(|forward| forward.host = 0);
+        }
+        let spec = self.spec_mut();
+        spec.origin = Some(source.origin.clone());
+        spec.mac = Some(source.spec.mac());
+        spec.config = config;
+    }
+}

@@ -1,0 +1,77 @@
+//! The files of a machine that its snapshots have, too.
+
+use std::fs;
+use std::path::Path;
+
+use clade_store::{FileName, link_or_copy};
+use clade_vmm::spec::MachineConfig;
+
+use crate::Error;
+
+/// How the names of layers of memory end.
+const LAYER_SUFFIX: &str = ".mem";
+
+/// What a new layer of memory is called.
+pub(super) fn layer_name(id: &str) -> Result<FileName, Error> {
+    name_of(&format!("{id}{LAYER_SUFFIX}"))
+}
+
+/// The layers of memory in a machine's folder.
+pub(super) fn layers(folder: &Path) -> Result<Vec<FileName>, Error> {
+    let mut layers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let entry = entry.map_err(Error::io("list", folder))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && name.ends_with(LAYER_SUFFIX)
+        {
+            layers.extend(FileName::new(name));
+        }
+    }
+    Ok(layers)
+}
+
+/// Removes the layers of memory that are not among `needed`.
+pub(super) fn drop_layers(folder: &Path, needed: &[FileName]) -> Result<(), Error> {
+    for layer in layers(folder)? {
+        if !needed.contains(&layer) {
+            let path = folder.join(&layer);
+            fs::remove_file(&path).map_err(Error::io("remove", path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of all files in the machine's folder that it boots from or has its disks in, as
+/// `config` names them there; disks with all that they stand on.
+pub(super) fn of_config(folder: &Path, config: &MachineConfig) -> Result<Vec<FileName>, Error> {
+    let boot = [&config.kernel, &config.initrd, &config.firmware];
+    let boot = boot.into_iter().flatten().filter(|path| path.is_relative());
+    let mut files: Vec<_> = boot.map(|path| path.to_path_buf()).collect();
+    for disk in config.disks.iter().filter(|disk| disk.path.is_relative()) {
+        let path = folder.join(&disk.path);
+        let chain = clade_disk::files(&path, disk.format).map_err(Error::disk)?;
+        files.extend(chain);
+    }
+    let names = files.iter().map(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name_of(&name.to_string_lossy())
+    });
+    let mut names = names.collect::<Result<Vec<_>, _>>()?;
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// Gives the machine in `folder` a file of a snapshot's, unless it has it.
+pub(super) fn adopt(from: &Path, folder: &Path, name: &FileName) -> Result<(), Error> {
+    let place = folder.join(name);
+    if fs::symlink_metadata(&place).is_ok() {
+        // Names of layers are given once.
+        return Ok(());
+    }
+    Ok(link_or_copy(&from.join(name), &place)?)
+}
+
+pub(super) fn name_of(text: &str) -> Result<FileName, Error> {
+    FileName::new(text).map_err(|error| Error::Branch(error.to_string()))
+}

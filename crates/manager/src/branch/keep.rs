@@ -1,0 +1,112 @@
+//! Having a running machine keep itself: it is given open files, and writes to them.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clade_store::FileName;
+use clade_vmm::control::{Event, MemoryOrder, Request, SnapshotOrder};
+use clade_vmm::machine::Taken;
+
+use crate::machine::Next;
+use crate::{Error, Machine};
+
+/// A machine that says nothing for so long while it is being kept has come to grief: it tells of each
+/// few megabytes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The files in which a machine is to keep itself.
+pub(super) struct Files {
+    pub(super) memory: Option<MemoryFiles>,
+    pub(super) tops: Vec<Option<(PathBuf, File)>>,
+}
+
+/// Those for memory, devices and vCPUs.
+pub(super) struct MemoryFiles {
+    pub(super) order: MemoryOrder,
+    pub(super) layer: File,
+    pub(super) index: File,
+    pub(super) state: File,
+}
+
+/// A machine was not kept.
+pub(super) struct NotKept {
+    pub(super) error: Error,
+    /// Which disks' new layers are in use all the same; `None` if that is not known.
+    pub(super) switched: Option<Vec<bool>>,
+}
+
+impl From<Error> for NotKept {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            switched: None,
+        }
+    }
+}
+
+impl Machine {
+    /// Has the machine, which runs, keep itself as it is at one instant. `progress` is told of the
+    /// bytes of memory that were written so far.
+    pub(super) fn keep(
+        &self,
+        files: &Files,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Taken, NotKept> {
+        let nothing = |error| NotKept {
+            error,
+            switched: Some(Vec::new()),
+        };
+        let mut connection = self.connect().map_err(nothing)?;
+        let path = |top: &Option<(PathBuf, File)>| top.as_ref().map(|(path, _)| path.clone());
+        let order = SnapshotOrder {
+            memory: files.memory.as_ref().map(|memory| memory.order.clone()),
+            tops: files.tops.iter().map(path).collect(),
+        };
+        self.tell(&connection, &Request::Snapshot(order))
+            .map_err(nothing)?;
+        loop {
+            let reason = match self.next_event(&mut connection, PATIENCE)? {
+                Next::Event(Event::SendFiles) => {
+                    let sent = connection.sender.files(&files.descriptors());
+                    sent.map_err(|error| self.no_answer(error.to_string()))?;
+                    continue;
+                }
+                Next::Event(Event::SnapshotProgress { pages }) => {
+                    progress(pages * clade_store::memory::PAGE as u64);
+                    continue;
+                }
+                Next::Event(Event::SnapshotTaken(taken)) => return Ok(taken),
+                Next::Event(Event::SnapshotFailed { reason, switched }) => {
+                    return Err(NotKept {
+                        error: Error::CannotKeep {
+                            name: self.spec.name.clone(),
+                            reason,
+                        },
+                        switched: Some(switched),
+                    });
+                }
+                Next::Event(_) => continue,
+                Next::Gone => "it has ended meanwhile",
+                Next::Silence => "it takes too long",
+            };
+            return Err(self.no_answer(reason.to_owned()).into());
+        }
+    }
+}
+
+impl Files {
+    /// In the order in which the machine expects them.
+    fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        let memory = self.memory.iter();
+        let memory = memory.flat_map(|memory| [&memory.layer, &memory.index, &memory.state]);
+        let tops = self.tops.iter().flatten().map(|(_, file)| file);
+        memory.chain(tops).map(AsFd::as_fd).collect()
+    }
+}
+
+/// The order for a new layer of this name, when these are there.
+pub(super) fn memory_order(layer: FileName, layers: Vec<FileName>) -> MemoryOrder {
+    MemoryOrder { layer, layers }
+}

@@ -1,0 +1,18 @@
+//! Snapshots of machines, and machines that go on from them.
+//!
+//! A snapshot is a folder that has, by hard links, all that it needs; see [`clade_store::snapshots`].
+//! A machine's own folder likewise has its disks' layers, and those of memory that it would need for the
+//! next snapshot. So nobody counts who needs what: the file system does.
+
+mod clone;
+mod disks;
+mod files;
+mod find;
+mod keep;
+mod restore;
+mod snapshot;
+mod suspend;
+
+pub use clone::CloneOrder;
+pub use snapshot::SnapshotOptions;
+pub use suspend::SUSPENDED_FILE;

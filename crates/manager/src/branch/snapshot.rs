@@ -1,0 +1,249 @@
+//! Taking a snapshot.
+
+use std::fs::{self, File};
+
+use clade_store::snapshots::{Details, DraftSnapshot, MEMORY_INDEX, Origin, STATE, Snapshot};
+use clade_store::{FileName, Lock};
+use clade_vmm::machine::Taken;
+use clade_vmm::spec::{MachineSpec, OriginSpec};
+
+use super::disks::{self, NewTops};
+use super::files;
+use super::keep::{Files, MemoryFiles, NotKept, memory_order};
+use crate::machines::write_spec;
+use crate::{Error, Machine, Snapshots};
+
+/// The file in a machine's folder whose lock whoever takes a snapshot of it holds.
+pub(super) const LOCK: &str = "branch.lock";
+
+/// What snapshot is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// What its user calls it.
+    pub tag: Option<String>,
+    /// The disks alone are kept, as if the machine's power had been cut.
+    pub disks_only: bool,
+}
+
+/// A machine's state that is whole, and not yet a snapshot.
+pub(super) struct Kept {
+    pub(super) draft: DraftSnapshot,
+    /// The machine as it was then.
+    pub(super) spec: MachineSpec,
+    /// `None` if only its disks were kept.
+    pub(super) taken: Option<Taken>,
+}
+
+impl Machine {
+    /// Keeps the machine as it is at this instant. It may run, and then goes on; the disks of one that
+    /// has stopped are kept. `progress` is told of the bytes of memory that were written so far.
+    ///
+    /// # Errors
+    /// [`Error::CannotKeep`] for a machine that has what no snapshot can have, and when something
+    /// cannot be written: the machine is then as it was.
+    pub fn snapshot(
+        &self,
+        snapshots: &Snapshots,
+        options: SnapshotOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Snapshot, Error> {
+        let mut kept = self.keep_in(snapshots, options.disks_only, progress)?;
+        // Of what they share, nothing need be read again.
+        let known = snapshots.list()?.snapshots;
+        let records = known
+            .iter()
+            .flat_map(|one| one.manifest.files.values().copied());
+        kept.draft.know(records);
+        let taken = kept.taken.as_ref();
+        let details = Details {
+            name: options.tag,
+            origin: Origin {
+                id: kept.spec.id.clone(),
+                name: kept.spec.name.clone(),
+            },
+            parent: kept
+                .spec
+                .parent_snapshot()
+                .map(files::name_of)
+                .transpose()?,
+            config: serde_json::to_value(&kept.spec)
+                .map_err(|error| Error::Branch(error.to_string()))?,
+            memory_bytes: taken.map(|_| kept.spec.config.memory),
+            pause_ns: taken.map_or(0, |taken| taken.pause.as_nanos() as u64),
+        };
+        let snapshot = kept.draft.commit(details)?;
+        self.same_as(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// From now on the machine's origin is this snapshot.
+    fn same_as(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.change_spec(|spec| {
+            spec.origin = Some(OriginSpec {
+                snapshot: Some(snapshot.manifest.id.to_string()),
+                machine: spec.id.clone(),
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Keeps the machine in a draft.
+    pub(super) fn keep_in(
+        &self,
+        snapshots: &Snapshots,
+        disks_only: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Kept, Error> {
+        disks::check(&self.spec)?;
+        let _alone = Lock::acquire(&self.folder.join(LOCK), || ())?;
+        let Some(now) = self.settled()? else {
+            return Err(Error::NotFound {
+                text: self.spec.name.clone(),
+                known: Vec::new(),
+            });
+        };
+        let draft = snapshots.begin()?;
+        if now.state.is_live() {
+            now.keep_running(draft, disks_only, progress)
+        } else {
+            now.keep_stopped(draft, disks_only)
+        }
+    }
+
+    fn keep_running(
+        &self,
+        draft: DraftSnapshot,
+        disks_only: bool,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Kept, Error> {
+        let id = draft.id().to_string();
+        let (tops, mut spec) = self.add_tops(&id)?;
+        let memory = if disks_only {
+            None
+        } else {
+            let memory = self.memory_files(&draft, &id);
+            Some(memory.inspect_err(|_| self.undo(&tops, &id, &[]))?)
+        };
+        let files = Files {
+            memory,
+            tops: tops.open(&self.folder)?,
+        };
+        let taken = self.keep(&files, progress).map_err(|failed| {
+            let NotKept { error, switched } = failed;
+            // Where it is not known what became of them, they stay: empty, they do no harm.
+            if let Some(switched) = switched {
+                self.undo(&tops, &id, &switched);
+            }
+            error
+        })?;
+        spec.config.disks = tops.before().to_vec();
+        for name in files::of_config(&self.folder, &spec.config)? {
+            draft.link(&self.folder.join(&name), &name)?;
+        }
+        if !disks_only {
+            for layer in &taken.layers {
+                draft.link(&self.folder.join(layer), layer)?;
+            }
+            files::drop_layers(&self.folder, &taken.layers)?;
+        }
+        Ok(Kept {
+            draft,
+            spec,
+            taken: (!disks_only).then_some(taken),
+        })
+    }
+
+    /// A machine that does not run: what it has on disk, with its memory if it is suspended.
+    fn keep_stopped(&self, draft: DraftSnapshot, disks_only: bool) -> Result<Kept, Error> {
+        let id = draft.id().to_string();
+        let (tops, mut spec) = self.add_tops(&id)?;
+        spec.config.disks = tops.before().to_vec();
+        for name in files::of_config(&self.folder, &spec.config)? {
+            draft.link(&self.folder.join(&name), &name)?;
+        }
+        let taken = if !disks_only && self.is_suspended() {
+            Some(self.link_suspended(&draft)?)
+        } else {
+            None
+        };
+        Ok(Kept { draft, spec, taken })
+    }
+
+    fn memory_files(&self, draft: &DraftSnapshot, id: &str) -> Result<MemoryFiles, Error> {
+        let layers = files::layers(&self.folder)?;
+        let name = files::layer_name(id)?;
+        let path = self.folder.join(&name);
+        let layer = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+        Ok(MemoryFiles {
+            order: memory_order(name, layers),
+            layer,
+            index: draft.create(&name_of(MEMORY_INDEX)?)?,
+            state: draft.create(&name_of(STATE)?)?,
+        })
+    }
+
+    /// Puts empty layers above the machine's disks in its spec: until somebody writes to them, all is
+    /// as it was. Returns them, and the machine's spec.
+    pub(super) fn add_tops(&self, id: &str) -> Result<(NewTops, MachineSpec), Error> {
+        let mut tops = None;
+        let spec = self.change_spec_if(|spec| {
+            let made = NewTops::create(&self.folder, &self.folder, id, &mut spec.config.disks)?;
+            clade_store::sync_folder(&self.folder)?;
+            tops = Some(made);
+            Ok(())
+        })?;
+        let tops = tops.ok_or_else(|| Error::Branch("no layers were made".to_owned()))?;
+        Ok((tops, spec))
+    }
+
+    /// Takes the layers off again that are not in use, and what was begun of memory.
+    fn undo(&self, tops: &NewTops, id: &str, switched: &[bool]) {
+        // If the spec cannot be written, they stay.
+        let changed = self.change_spec(|spec| tops.take_off(switched, &mut spec.config.disks));
+        if let Ok(spec) = changed {
+            tops.remove_unused(&self.folder, &spec.config.disks);
+        }
+        if let Ok(layer) = files::layer_name(id) {
+            let _ = fs::remove_file(self.folder.join(layer));
+        }
+    }
+
+    /// Changes the machine's spec, whether it runs or not.
+    pub(super) fn change_spec(
+        &self,
+        change: impl FnOnce(&mut MachineSpec),
+    ) -> Result<MachineSpec, Error> {
+        self.change_spec_if(|spec| {
+            change(spec);
+            Ok(())
+        })
+    }
+
+    fn change_spec_if(
+        &self,
+        change: impl FnOnce(&mut MachineSpec) -> Result<(), Error>,
+    ) -> Result<MachineSpec, Error> {
+        let _all = self.machines.lock()?;
+        let Some(now) = self.machines.again_locked(self)? else {
+            return Err(Error::NotFound {
+                text: self.spec.name.clone(),
+                known: Vec::new(),
+            });
+        };
+        let mut spec = now.spec.clone();
+        change(&mut spec)?;
+        if spec != now.spec {
+            write_spec(&now.folder, &spec)?;
+        }
+        Ok(spec)
+    }
+}
+
+fn name_of(text: &str) -> Result<FileName, Error> {
+    files::name_of(text)
+}

@@ -1,0 +1,166 @@
+//! Machines that are on disk, with their memory, until they are resumed.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use clade_store::digest::FileRecord;
+use clade_store::sealed::{self, Document};
+use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
+use clade_store::{FileName, Lock};
+use clade_vmm::control::Connection;
+use clade_vmm::machine::Taken;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, layer_name, name_of};
+use super::keep::{Files, MemoryFiles, memory_order};
+use super::{disks, snapshot};
+use crate::names::new_id;
+use crate::start::launch;
+use crate::{Error, Machine, Started};
+
+/// Name of the file in a machine's folder that says that it is suspended: its memory is there, and it
+/// goes on from it when it next starts.
+pub const SUSPENDED_FILE: &str = "suspended.json";
+
+/// What a suspended machine has in its folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Suspended {
+    files: Vec<(FileName, FileRecord)>,
+    layers: Vec<FileName>,
+}
+
+impl Document for Suspended {
+    const KIND: &'static str = "suspended machine";
+    const VERSION: u32 = 1;
+}
+
+impl Machine {
+    /// Writes the machine to disk and ends its process, so that it goes on from there, also after the
+    /// host was restarted. `progress` is told of the bytes of memory that were written so far.
+    ///
+    /// # Errors
+    /// When it does not run, or cannot be kept; then it runs on.
+    pub fn suspend(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        disks::check(&self.spec)?;
+        let _alone = Lock::acquire(&self.folder.join(snapshot::LOCK), || ())?;
+        if !self.state.is_live() {
+            return Err(self.not_running());
+        }
+        let was_paused = !self.pause()?;
+        let written = self.write_suspended(progress);
+        if written.is_err() && !was_paused {
+            self.resume_running()?;
+        }
+        written?;
+        self.kill()?;
+        Ok(())
+    }
+
+    /// Of a machine that stands still.
+    fn write_suspended(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        let folder = &self.folder;
+        let id = new_id().map_err(Error::io("read randomness for", folder))?;
+        let layer = layer_name(&id)?;
+        let layers = files::layers(folder)?;
+        let create = |name: &FileName| {
+            let path = folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path)(error));
+                }
+                _ => {}
+            }
+            let mut options = File::options();
+            let created = options.read(true).write(true).create_new(true).open(&path);
+            created.map_err(Error::io("create", path))
+        };
+        let (index, state) = (name_of(MEMORY_INDEX)?, name_of(STATE)?);
+        let keep = Files {
+            memory: Some(MemoryFiles {
+                order: memory_order(layer.clone(), layers),
+                layer: create(&layer)?,
+                index: create(&index)?,
+                state: create(&state)?,
+            }),
+            tops: self.spec.config.disks.iter().map(|_| None).collect(),
+        };
+        let taken = self.keep(&keep, progress).map_err(|failed| {
+            let _ = fs::remove_file(folder.join(&layer));
+            failed.error
+        })?;
+        let mut records = Vec::new();
+        for name in taken.layers.iter().chain([&index, &state]) {
+            let path = folder.join(name);
+            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            file.sync_all().map_err(Error::io("sync", &path))?;
+            let record = FileRecord::of(&file)
+                .map_err(|error| Error::Branch(format!("{}: {error}", path.display())))?;
+            records.push((name.clone(), record));
+        }
+        let suspended = Suspended {
+            files: records,
+            layers: taken.layers.clone(),
+        };
+        sealed::write(&folder.join(SUSPENDED_FILE), &suspended)?;
+        files::drop_layers(folder, &taken.layers)
+    }
+
+    /// Whether it goes on from its memory when it next starts.
+    pub fn is_suspended(&self) -> bool {
+        !self.state.is_live() && self.folder.join(SUSPENDED_FILE).exists()
+    }
+
+    /// Lets a suspended machine go on.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRunning`], and when what was kept of it is damaged; it then stays as it is.
+    pub fn resume_suspended(&self, program: Command) -> Result<(Started, Connection), Error> {
+        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
+        for (name, record) in &suspended.files {
+            record.check_path(&self.folder.join(name))?;
+        }
+        let (now, lock) = self.take_to_start()?;
+        let saved = Some(now.folder.as_path());
+        let started = launch(&self.machines, &now.spec, &now.folder, lock, program, saved)?;
+        // Before its guest does anything: it goes on from there once.
+        now.forget_suspended()?;
+        Ok(started)
+    }
+
+    /// What was kept of its memory is no longer to be gone on from.
+    pub(crate) fn forget_suspended(&self) -> Result<(), Error> {
+        forget(&self.folder)
+    }
+
+    /// Gives a snapshot the memory that the machine is suspended with.
+    pub(super) fn link_suspended(&self, draft: &DraftSnapshot) -> Result<Taken, Error> {
+        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
+        for (name, record) in &suspended.files {
+            let path = self.folder.join(name);
+            record.check_path(&path)?;
+            draft.link(&path, name)?;
+        }
+        Ok(Taken {
+            pause: Duration::ZERO,
+            pages: 0,
+            last_pages: 0,
+            layers: suspended.layers,
+        })
+    }
+}
+
+/// Removes the mark, for good, and then what only it needed.
+fn forget(folder: &Path) -> Result<(), Error> {
+    match fs::remove_file(folder.join(SUSPENDED_FILE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(Error::io("remove", folder.join(SUSPENDED_FILE)))?,
+    }
+    clade_store::sync_folder(folder)?;
+    for name in [STATE, MEMORY_INDEX] {
+        let _ = fs::remove_file(folder.join(name));
+    }
+    Ok(())
+}
