@@ -27,6 +27,7 @@ pub mod rtc;
 pub mod syscon;
 pub mod uart;
 pub mod virtio;
+pub mod vmgenid;
 
 #[cfg(test)]
 mod testing;
@@ -40,3 +41,4 @@ pub use rtc::Rtc;
 pub use state::StateError;
 pub use syscon::Syscon;
 pub use uart::Uart;
+pub use vmgenid::VmGenId;

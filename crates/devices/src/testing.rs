@@ -27,6 +27,27 @@ impl IrqLine for Wire {
     }
 }
 
+/// A wire that keeps the levels it was driven to.
+#[derive(Default)]
+pub(crate) struct Levels(Mutex<Vec<bool>>);
+
+impl Levels {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The levels since it was last asked.
+    pub(crate) fn take(&self) -> Vec<bool> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl IrqLine for Levels {
+    fn set_level(&self, asserted: bool) {
+        self.0.lock().unwrap().push(asserted);
+    }
+}
+
 /// Keeps the messages that are sent to it, as address and data.
 #[derive(Default)]
 pub(crate) struct Messages(Mutex<Vec<(u64, u32)>>);

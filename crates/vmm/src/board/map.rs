@@ -38,6 +38,8 @@ pub const BOOT_ROM: Window = Window::new(0x1000, 0xf000);
 pub const TEST: Window = Window::new(0x10_0000, 0x1000);
 /// Goldfish real-time clock.
 pub const RTC: Window = Window::new(0x10_1000, 0x1000);
+/// VM generation ID, where QEMU's board has nothing.
+pub const VMGENID: Window = Window::new(0x10_2000, 0x1000);
 /// CLINT: machine timer and inter-processor interrupts.
 pub const CLINT: Window = Window::new(0x200_0000, 0x1_0000);
 /// PCIe port I/O, seen by the guest's PCI bus as ports from 0.
@@ -96,6 +98,8 @@ pub const fn virtio_mmio_irq(slot: u32) -> u32 {
 pub const UART0_IRQ: u32 = 10;
 /// The source of the real-time clock.
 pub const RTC_IRQ: u32 = 11;
+/// The source of the VM generation ID, where QEMU's board has none.
+pub const VMGENID_IRQ: u32 = 12;
 /// The source of PCIe INTA of device 0; four sources in a row serve INTA to INTD, rotated by
 /// device number, see [`pcie_irq`].
 pub const PCIE_IRQ_BASE: u32 = 32;
@@ -136,6 +140,7 @@ mod tests {
             BOOT_ROM,
             TEST,
             RTC,
+            VMGENID,
             CLINT,
             PCIE_PIO,
             PLIC,
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn interrupts_are_distinct_and_below_the_plic_limit() {
-        let mut sources = vec![UART0_IRQ, RTC_IRQ];
+        let mut sources = vec![UART0_IRQ, RTC_IRQ, VMGENID_IRQ];
         sources.extend((0..VIRTIO_MMIO_SLOTS).map(virtio_mmio_irq));
         sources.extend((0..4).map(|pin| pcie_irq(0, pin)));
         let count = sources.len();

@@ -4,6 +4,7 @@ mod clock;
 mod console;
 mod entropy;
 mod flash;
+mod generation;
 mod interrupts;
 pub mod map;
 mod peripherals;

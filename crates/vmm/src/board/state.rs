@@ -9,6 +9,7 @@ use clade_devices::plic::PlicState;
 use clade_devices::rtc::RtcState;
 use clade_devices::uart::UartState;
 use clade_devices::virtio::VirtioState;
+use clade_devices::vmgenid::VmGenIdState;
 use clade_engine::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub struct BoardState {
     pub rtc: RtcState,
     /// The serial port.
     pub uart: UartState,
+    /// Who the machine is.
+    pub generation: VmGenIdState,
     /// Which console printed last.
     pub console_speaker: u8,
     /// The flash of variables, if there is one.
@@ -61,6 +64,7 @@ impl Board {
             rom: self.rom.clone(),
             rtc: self.rtc.save(),
             uart: self.uart.save(),
+            generation: self.generation.save(),
             console_speaker: self.console_mux().speaker(),
             flash: self.flash.as_ref().map(|flash| flash.save()),
             wires: self.interrupts.save(),
@@ -83,6 +87,7 @@ impl Board {
         }
         self.rtc.restore(&saved.rtc);
         self.uart.restore(&saved.uart)?;
+        self.generation.restore(&saved.generation);
         self.console_mux().set_speaker(saved.console_speaker);
         match (&self.flash, &saved.flash) {
             (Some(flash), Some(saved)) => flash.restore(saved),

@@ -10,6 +10,7 @@ use clade_devices::syscon::SystemEventSink;
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioMmio, VirtioPci};
 use clade_devices::{
     Bus, BusBuilder, ConsoleHost, ConsolePort, Flash, Overlap, Rtc, StateError, Syscon, Uart,
+    VmGenId,
 };
 use clade_emulate::{
     AIA_EXTENSIONS, Boot, CACHE_BLOCK, Clint, Emulator, EmulatorConfig, ISA_EXTENSIONS, Stats,
@@ -25,7 +26,7 @@ use super::peripherals::{self, Parts};
 use super::rom::{Rom, dynamic_information};
 use super::state::BoardState;
 use super::timers::{self, Alarm};
-use super::{map, ram};
+use super::{generation, map, ram};
 use crate::backends::Backends;
 use crate::fdt::{self, FdtConfig, FdtError};
 use crate::gate::Gate;
@@ -119,6 +120,7 @@ pub struct Board {
     pub(super) rom: Option<Vec<u8>>,
     pub(super) rtc: Arc<Rtc>,
     pub(super) uart: Arc<Uart>,
+    pub(super) generation: Arc<VmGenId>,
     pub(super) flash: Option<Arc<Flash>>,
     pub(super) pci: Arc<PciHost>,
     pub(super) functions: BTreeMap<u8, Arc<VirtioPci>>,
@@ -207,6 +209,7 @@ impl Board {
         insert(&mut devices, "RTC", map::RTC, rtc.clone())?;
         insert(&mut devices, "CLINT", map::CLINT, engine.clint())?;
         insert(&mut devices, "UART", map::UART0, uart.clone())?;
+        let generation = generation::plug(&mut devices, &interrupts)?;
         let flash = backends.flash.as_ref();
         let flash = flash.map(|files| files.variables()).transpose()?;
         if let Some(flash) = &flash {
@@ -243,6 +246,7 @@ impl Board {
             rom: start.rom,
             rtc,
             uart,
+            generation,
             flash,
             pci: plugged.pci,
             functions: plugged.functions,
@@ -369,7 +373,7 @@ fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Placement, BoardError>
         virtio_mmio_slots: map::VIRTIO_MMIO_SLOTS,
         bootargs: config.cmdline.clone(),
         initrd: placement.initrd.clone(),
-        rng_seed: random_seed()?,
+        rng_seed: random::<64>()?.to_vec(),
     })?;
     placement.write_device_tree(ram, &tree)?;
     Ok(placement)
@@ -389,14 +393,14 @@ fn isa_extensions(interrupts: Interrupts) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Fresh random bytes for the guest kernel's generator.
-fn random_seed() -> Result<Vec<u8>, BoardError> {
-    let mut seed = vec![0; 64];
-    getrandom::fill(&mut seed).map_err(|error| BoardError::Host {
+/// Fresh random bytes.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], BoardError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| BoardError::Host {
         what: "random bytes".to_owned(),
         source: error.into(),
     })?;
-    Ok(seed)
+    Ok(bytes)
 }
 
 /// Where the harts begin, and what stands in the boot ROM.

@@ -18,14 +18,18 @@ const IMSIC_MACHINE_PHANDLE: u32 = 4;
 /// Where devices send messages.
 pub(super) const IMSIC_PHANDLE: u32 = 5;
 
-/// `IRQ_TYPE_LEVEL_HIGH` in the bindings of Linux.
-const LEVEL_HIGH: u32 = 4;
+/// How a source says that it wants something, in the numbers of Linux's bindings (`IRQ_TYPE_...`).
+#[derive(Clone, Copy)]
+pub(super) enum Trigger {
+    RisingEdge = 1,
+    HighLevel = 4,
+}
 
-/// An interrupt source as those who raise it name it.
-pub(super) fn source_cells(interrupts: Interrupts, source: u32) -> Vec<u32> {
+/// An interrupt source as those who raise it name it. To a PLIC it is one of its inputs, and no more.
+pub(super) fn source_cells(interrupts: Interrupts, source: u32, trigger: Trigger) -> Vec<u32> {
     match interrupts {
         Interrupts::Plic => vec![source],
-        Interrupts::Aia => vec![source, LEVEL_HIGH],
+        Interrupts::Aia => vec![source, trigger as u32],
     }
 }
 

@@ -4,7 +4,7 @@ use vm_fdt::FdtWriter;
 
 use super::FdtConfig;
 use super::controllers::{
-    IMSIC_PHANDLE, M_SOFTWARE, M_TIMER, WIRES_PHANDLE, controllers, source_cells,
+    IMSIC_PHANDLE, M_SOFTWARE, M_TIMER, Trigger, WIRES_PHANDLE, controllers, source_cells,
 };
 use crate::board::map::{self, Window};
 use crate::spec::Interrupts;
@@ -176,6 +176,7 @@ fn soc(tree: &mut Tree, config: &FdtConfig) -> Result {
         controllers(tree, config)?;
         serial(tree)?;
         rtc(tree)?;
+        vmgenid(tree)?;
         test(tree)?;
         for slot in 0..config.virtio_mmio_slots {
             virtio_mmio(tree, slot)?;
@@ -195,14 +196,22 @@ fn serial(tree: &mut Tree) -> Result {
     tree.device("serial", map::UART0, |tree| {
         tree.string("compatible", "ns16550a")?;
         tree.cells("clock-frequency", &[map::UART0_CLOCK_HZ])?;
-        tree.interrupt(map::UART0_IRQ)
+        tree.interrupt(map::UART0_IRQ, Trigger::HighLevel)
     })
 }
 
 fn rtc(tree: &mut Tree) -> Result {
     tree.device("rtc", map::RTC, |tree| {
         tree.string("compatible", "google,goldfish-rtc")?;
-        tree.interrupt(map::RTC_IRQ)
+        tree.interrupt(map::RTC_IRQ, Trigger::HighLevel)
+    })
+}
+
+/// Binding: `rng/microsoft,vmgenid.yaml`.
+fn vmgenid(tree: &mut Tree) -> Result {
+    tree.device("rng", map::VMGENID, |tree| {
+        tree.string("compatible", "microsoft,vmgenid")?;
+        tree.interrupt(map::VMGENID_IRQ, Trigger::RisingEdge)
     })
 }
 
@@ -226,7 +235,7 @@ fn syscon(tree: &mut Tree, name: &str, value: u32) -> Result {
 fn virtio_mmio(tree: &mut Tree, slot: u32) -> Result {
     tree.device("virtio_mmio", map::virtio_mmio(slot), |tree| {
         tree.string("compatible", "virtio,mmio")?;
-        tree.interrupt(map::virtio_mmio_irq(slot))
+        tree.interrupt(map::virtio_mmio_irq(slot), Trigger::HighLevel)
     })
 }
 
@@ -270,7 +279,7 @@ fn pci_interrupt_map(interrupts: Interrupts) -> Vec<u32> {
         for pin in 0..4 {
             let source = map::pcie_irq(device, pin);
             map.extend([device << PCI_DEVICE_SHIFT, 0, 0, pin + 1, WIRES_PHANDLE]);
-            map.extend(source_cells(interrupts, source));
+            map.extend(source_cells(interrupts, source, Trigger::HighLevel));
         }
     }
     map
@@ -339,9 +348,10 @@ impl Tree {
     }
 
     /// The device raises `source` of the controller of wires.
-    fn interrupt(&mut self, source: u32) -> Result {
+    fn interrupt(&mut self, source: u32, trigger: Trigger) -> Result {
         self.cells("interrupt-parent", &[WIRES_PHANDLE])?;
-        self.cells("interrupts", &source_cells(self.interrupts, source))
+        let cells = source_cells(self.interrupts, source, trigger);
+        self.cells("interrupts", &cells)
     }
 
     /// The device raises these interrupts of every hart, hart by hart.

@@ -55,6 +55,12 @@ impl MachineHandle {
             .unwrap_or(false)
     }
 
+    /// Tells the guest that it is a machine of its own from now on, `id`, which no other has: one that
+    /// was cloned draws random numbers of its own. Wants a machine that has not begun to run, or does.
+    pub fn renew_generation(&self, id: [u8; 16]) {
+        self.0.gate.pass(|| self.0.board.renew_generation(id));
+    }
+
     /// Stops the machine in its tracks: no vCPU and no device does anything, and its time does not
     /// pass, until the returned value is dropped.
     ///
