@@ -14,7 +14,7 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// An entry of apt's list of sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Source {
+pub(crate) struct AptSource {
     url: String,
     suite: String,
     /// Whether apt uses it. A suite whose index contradicts its signed Release file would make every
@@ -22,14 +22,14 @@ pub(crate) struct Source {
     enabled: bool,
 }
 
-/// A release, opened: its suites as far as the mirror serves them rightly.
-pub(crate) struct Release<'a> {
+/// The suites of a release, opened, as far as the mirror serves them rightly.
+pub(crate) struct Suites<'a> {
     /// The suite that it is named by, then those with what is newer.
     archives: Vec<Archive<'a>>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<AptSource>,
 }
 
-impl<'a> Release<'a> {
+impl<'a> Suites<'a> {
     /// Opens the release called `suite`. Its updates may be missing: that is told, and the release goes
     /// without them.
     ///
@@ -45,14 +45,14 @@ impl<'a> Release<'a> {
         let open = |url: &str, suite: &str| {
             Archive::open(setup, Some(url), suite, Architecture::Riscv64, progress)
         };
-        let mut release = Self {
+        let mut suites = Self {
             archives: vec![open(&found.url, suite)?],
             sources: Vec::new(),
         };
         if let Some(url) = mirror {
-            release.add_source(url, suite, true);
+            suites.add_source(url, suite, true);
         }
-        release.add_source(DEBIAN, suite, true);
+        suites.add_source(DEBIAN, suite, true);
         for update in updates(suite, &found) {
             let mut opened = open(&update.url, &update.suite);
             if let (Err(Error::Status { .. }), Some(url)) = (&opened, update.otherwise) {
@@ -60,7 +60,7 @@ impl<'a> Release<'a> {
             }
             let enabled = match opened {
                 Ok(archive) => {
-                    release.archives.push(archive);
+                    suites.archives.push(archive);
                     true
                 }
                 Err(error @ Error::Signature { .. }) => return Err(error),
@@ -70,13 +70,13 @@ impl<'a> Release<'a> {
                     away
                 }
             };
-            release.add_source(update.source, &update.suite, enabled);
+            suites.add_source(update.source, &update.suite, enabled);
         }
-        Ok(release)
+        Ok(suites)
     }
 
     fn add_source(&mut self, url: &str, suite: &str, enabled: bool) {
-        self.sources.push(Source {
+        self.sources.push(AptSource {
             url: url.to_owned(),
             suite: suite.to_owned(),
             enabled,
@@ -91,7 +91,7 @@ impl<'a> Release<'a> {
     /// When the newest of the suites was published.
     pub(crate) fn date(&self) -> Timestamp {
         let dates = self.archives.iter().map(Archive::date);
-        dates.max().unwrap_or_else(|| self.main().date())
+        dates.fold(self.main().date(), Ord::max)
     }
 
     /// The package indices of the suites.
@@ -162,9 +162,9 @@ fn updates(suite: &str, mirror: &Mirror) -> Vec<Update> {
 }
 
 /// The text of apt's list of sources (sources.list(5)).
-pub(crate) fn list(sources: &[Source]) -> String {
+pub(crate) fn list(sources: &[AptSource]) -> String {
     let entries = sources.iter().map(|source| {
-        let Source { url, suite, .. } = source;
+        let AptSource { url, suite, .. } = source;
         let state = if source.enabled {
             ""
         } else {
@@ -193,17 +193,17 @@ mod tests {
 
     fn packages(world: &World) -> Result<(Vec<String>, String), Error> {
         let (setup, url) = (world.setup(), world.server.url());
-        let release = Release::open(&setup, Some(&url), "trixie", &world.said)?;
-        let universe = super::super::resolve::Universe::new("trixie", release.indices());
+        let suites = Suites::open(&setup, Some(&url), "trixie", &world.said)?;
+        let universe = super::super::resolve::Universe::new("trixie", suites.indices());
         let mut chosen = Vec::new();
         for choice in universe.resolve(&["a", "b", "c"])? {
             let record = PackageRecord::read(choice.name, &choice.paragraph)?;
             chosen.push((choice.index, record));
         }
-        release.fetch_all(&chosen)?;
+        suites.fetch_all(&chosen)?;
         let named =
             |(_, record): &(usize, PackageRecord)| format!("{} {}", record.name, record.version);
-        Ok((chosen.iter().map(named).collect(), list(&release.sources)))
+        Ok((chosen.iter().map(named).collect(), list(&suites.sources)))
     }
 
     #[test]

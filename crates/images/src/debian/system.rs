@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use clade_ext4::{Builder, Kind as Present, Metadata, Options};
 
 use super::database::{Database, Unpacked};
-use super::suites::Source;
+use super::suites::AptSource;
 use super::{files, initrd};
 use crate::deb::{Entry, Kind};
 use crate::fetch::Package;
@@ -19,7 +19,7 @@ pub(crate) struct Plan<'a> {
     /// The packages, each after those that it depends on.
     pub(crate) packages: &'a [Package],
     /// Where apt shall look.
-    pub(crate) sources: &'a [Source],
+    pub(crate) sources: &'a [AptSource],
     /// When the newest of its suites was published, in seconds since 1970.
     pub(crate) date: i64,
     /// Bytes of the file system.

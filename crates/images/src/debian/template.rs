@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::first_boot::{FirstBoot, RunMachine};
 use super::name::{NAME, Variant};
 use super::resolve::{Priority, Universe};
-use super::suites::{Release, Source};
+use super::suites::{AptSource, Suites};
 use super::{files, initrd, system};
 use crate::archive::{DEFAULT_SUITE, PackageRecord, Setup};
 use crate::fetch::Package;
@@ -96,7 +96,7 @@ struct Manifest {
     recipe: Sha256,
     suite_date: Timestamp,
     built: Timestamp,
-    sources: Vec<Source>,
+    sources: Vec<AptSource>,
     packages: Vec<PackageRecord>,
     kernel: KeptFile,
     initrd: KeptFile,
@@ -135,26 +135,26 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(manifest));
     }
-    let release = Release::open(setup, request.mirror.as_deref(), &variant.suite, progress)?;
-    let chosen = choose(&release, &variant)?;
+    let suites = Suites::open(setup, request.mirror.as_deref(), &variant.suite, progress)?;
+    let chosen = choose(&suites, &variant)?;
     let records: Vec<PackageRecord> = chosen.iter().map(|(_, record)| record.clone()).collect();
     if let Some(manifest) = there
         && manifest.packages == records
-        && manifest.sources == release.sources
+        && manifest.sources == suites.sources
     {
         return Ok(folder.image(&manifest));
     }
-    let busybox = release.main().package("busybox-static")?;
-    release.fetch_all(&chosen)?;
-    release.main().fetch(&busybox)?;
+    let busybox = suites.main().package("busybox-static")?;
+    suites.fetch_all(&chosen)?;
+    suites.main().fetch(&busybox)?;
     let packages: Vec<Package> = records.iter().map(|record| record.package(setup)).collect();
     let build = Build {
         folder: &folder,
         staging: folder.0.join(".building"),
         plan: system::Plan {
             packages: &packages,
-            sources: &release.sources,
-            date: release.date().as_second(),
+            sources: &suites.sources,
+            date: suites.date().as_second(),
             size: DISK_SIZE,
             uuid: random()?,
         },
@@ -167,10 +167,10 @@ pub(crate) fn ensure(
         name: variant.title(),
         kernel_version: built.kernel_version,
         recipe: recipe(),
-        suite_date: release.date(),
+        suite_date: suites.date(),
         built: Timestamp::now(),
         packages: records,
-        sources: release.sources,
+        sources: suites.sources,
         kernel: built.kernel,
         initrd: built.initrd,
         disk: built.disk,
@@ -243,8 +243,8 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
 }
 
 /// The packages of a variant, each after what it depends on, with the suite that each is from.
-fn choose(release: &Release<'_>, variant: &Variant) -> Result<Vec<(usize, PackageRecord)>, Error> {
-    let universe = Universe::new(&variant.suite, release.indices());
+fn choose(suites: &Suites<'_>, variant: &Variant) -> Result<Vec<(usize, PackageRecord)>, Error> {
+    let universe = Universe::new(&variant.suite, suites.indices());
     let mut names: Vec<&str> = variant.include.iter().map(String::as_str).collect();
     names.extend(
         universe
