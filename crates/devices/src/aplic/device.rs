@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use clade_engine::{IoDevice, IrqLine, MsiSink};
+use clade_engine::{IoDevice, IrqLine, MsiSink, PAGE_SIZE};
 
 use super::domain::{Message, legal_target};
 use super::{AplicState, SOURCES, WORDS};
@@ -10,9 +10,6 @@ use crate::sync::lock;
 
 /// Size of a domain's register range in bytes. There is room for more than messages need.
 pub const SIZE: u64 = 0x8000;
-
-/// Distance of two harts' interrupt files in bytes.
-const PAGE_SIZE: u64 = 0x1000;
 
 /// Registers by offset (section 4.5). Others, such as those for where messages go, which is fixed,
 /// read as zero and ignore what is written.
@@ -113,6 +110,7 @@ impl Aplic {
     }
 
     fn send(&self, domain: usize, message: Message) {
+        // Harts have a page each (section 3.6).
         let page = u64::from(message.hart) * PAGE_SIZE;
         self.sink
             .signal(self.files[domain] + page, message.identity);

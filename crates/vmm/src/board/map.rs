@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 
+use clade_devices::{aplic, plic};
+use clade_emulate::Imsic;
+
 /// A fixed window of guest physical addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -47,15 +50,13 @@ pub const PCIE_PIO: Window = Window::new(0x300_0000, 0x1_0000);
 /// PLIC: platform-level interrupt controller.
 pub const PLIC: Window = Window::new(0xc00_0000, 0x60_0000);
 /// APLIC: the root domain, M-mode's, where the PLIC would be.
-pub const APLIC_MACHINE: Window = Window::new(0xc00_0000, 0x8000);
+pub const APLIC_MACHINE: Window = Window::new(0xc00_0000, aplic::SIZE);
 /// APLIC: the domain of S-mode.
-pub const APLIC_SUPERVISOR: Window = Window::new(0xd00_0000, 0x8000);
+pub const APLIC_SUPERVISOR: Window = Window::new(0xd00_0000, aplic::SIZE);
 /// IMSIC: M-mode's interrupt files, a page for each hart.
 pub const IMSIC_MACHINE: Window = Window::new(0x2400_0000, 0x20_0000);
 /// IMSIC: S-mode's interrupt files, a page for each hart.
 pub const IMSIC_SUPERVISOR: Window = Window::new(0x2800_0000, 0x20_0000);
-/// Distance of two harts' pages there, in bytes.
-pub const IMSIC_PAGE: u64 = 0x1000;
 /// UART 0, a 16550A.
 pub const UART0: Window = Window::new(0x1000_0000, 0x100);
 /// The first virtio-mmio slot; the others follow without gaps, see [`virtio_mmio`].
@@ -112,11 +113,11 @@ pub const fn pcie_irq(device: u32, pin: u32) -> u32 {
 }
 
 /// The highest PLIC source number (`riscv,ndev`); sources count from 1.
-pub const PLIC_SOURCES: u32 = 95;
+pub const PLIC_SOURCES: u32 = plic::SOURCES as u32 - 1;
 /// The highest APLIC source number (`riscv,num-sources`); sources count from 1.
-pub const APLIC_SOURCES: u32 = 96;
+pub const APLIC_SOURCES: u32 = aplic::SOURCES as u32;
 /// The highest interrupt identity of an IMSIC (`riscv,num-ids`).
-pub const IMSIC_IDENTITIES: u32 = 255;
+pub const IMSIC_IDENTITIES: u32 = Imsic::IDENTITIES;
 /// Most harts: the PLIC's window has room for two contexts (M and S) of each.
 pub const HARTS_MAX: u32 = 512;
 

@@ -1,5 +1,7 @@
 //! The nodes of interrupt controllers, and how others refer to them.
 
+use clade_engine::PAGE_SIZE;
+
 use super::FdtConfig;
 use super::tree::{Result, Tree};
 use crate::board::map::{self, Window};
@@ -77,7 +79,7 @@ fn aia(tree: &mut Tree, config: &FdtConfig) -> Result {
 
 fn imsic(tree: &mut Tree, window: Window, phandle: u32, harts: u32, cause: u32) -> Result {
     let window = Window {
-        size: u64::from(harts) * map::IMSIC_PAGE,
+        size: u64::from(harts) * PAGE_SIZE,
         ..window
     };
     tree.device("imsics", window, |tree| {
