@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clade_vmm::spec::{DiskFormat, DiskSpec, OnFullDisk};
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::choice;
 use crate::failure::Failure;
 
 /// A machine's disks.
@@ -14,8 +14,14 @@ pub(crate) struct DiskOptions {
     /// Give the machine this disk, raw or qcow2: a file or block device. Can be repeated.
     #[arg(long, value_name = "FILE[,ro][,format=F][,serial=S]")]
     disk: Vec<DiskOption>,
-    /// What a write does when this host has no space left for the machine's disks.
-    #[arg(long, value_name = "WHAT", default_value = "error", value_parser = on_full_disk_parser())]
+    /// What a write does when this host has no space left for the machine's disks: `error` in the
+    /// guest, or `wait` until there is space.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = OnFullDisk::default().name(),
+        value_parser = choice::parser(OnFullDisk::ALL, OnFullDisk::name)
+    )]
     pub(crate) on_full_disk: OnFullDisk,
 }
 
@@ -24,17 +30,6 @@ impl DiskOptions {
     pub(crate) fn specs(self) -> Result<Vec<DiskSpec>, Failure> {
         self.disk.into_iter().map(DiskOption::into_spec).collect()
     }
-}
-
-fn on_full_disk_parser() -> impl TypedValueParser<Value = OnFullDisk> {
-    let values = [
-        PossibleValue::new("error").help("The guest sees an I/O error"),
-        PossibleValue::new("wait").help("It waits until there is space"),
-    ];
-    PossibleValuesParser::new(values).map(|name| match name.as_str() {
-        "wait" => OnFullDisk::Wait,
-        _ => OnFullDisk::Error,
-    })
 }
 
 /// `FILE[,ro][,format=raw|qcow2][,serial=TEXT]`. Only what stands at the end and is an option is

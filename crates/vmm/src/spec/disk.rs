@@ -32,3 +32,16 @@ pub enum OnFullDisk {
     /// It waits, and so does who needs it in the guest, until there is space.
     Wait,
 }
+
+impl OnFullDisk {
+    /// Every one, in the order in which people are told of them.
+    pub const ALL: [Self; 2] = [Self::Error, Self::Wait];
+
+    /// Its name, as the command line and the spec have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Wait => "wait",
+        }
+    }
+}
