@@ -12,7 +12,7 @@ use clade_manager::{Host, Machines, Order, Started};
 use clade_ssh::{Command, Key};
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, SERIAL_PORTS_MAX, SerialName, Tier};
+use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, SerialName, Tier};
 
 use crate::disk_option::DiskOptions;
 use crate::failure::Failure;
@@ -229,7 +229,7 @@ impl Run {
         if let Some(name) = &self.name {
             Machines::of_user()?.check_free(name)?;
         }
-        self.check_serial()?;
+        SerialName::check_all(&self.serial).map_err(|error| Failure::new(error.to_string()))?;
         let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         if !self.include.is_empty() && !clade_images::is_debian(image) {
             return Err(Failure::new(format!(
@@ -245,24 +245,6 @@ impl Run {
             )));
         }
         Ok(())
-    }
-
-    fn check_serial(&self) -> Result<(), Failure> {
-        let ports = &self.serial;
-        if ports.len() > SERIAL_PORTS_MAX {
-            return Err(Failure::new(format!(
-                "{} serial ports are too many; a machine has up to {SERIAL_PORTS_MAX}",
-                ports.len()
-            )));
-        }
-        let twice = (1..ports.len()).find(|&index| ports[..index].contains(&ports[index]));
-        match twice {
-            None => Ok(()),
-            Some(index) => Err(Failure::new(format!(
-                "two serial ports are called `{}`; give each a name of its own",
-                ports[index]
-            ))),
-        }
     }
 
     /// The interrupt controllers: those of images are known to their kernels.

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 use clade_devices::virtio::serial::SerialHost;
 
 use super::socket::{SerialSocket, SharedSocket};
-use crate::spec::{SERIAL_PORTS_MAX, SerialName};
+use crate::spec::{SerialName, SerialPortsError};
 use crate::watch::Watch;
 
 /// Why a serial port cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SerialError {
-    /// There is no room on the device.
-    #[error("{0} serial ports are too many; a machine has up to {SERIAL_PORTS_MAX}")]
-    TooMany(usize),
+    /// A machine cannot have them together.
+    #[error(transparent)]
+    Ports(#[from] SerialPortsError),
     /// Its socket.
     #[error("cannot make the socket {} of a serial port: {source}", path.display())]
     Socket {
@@ -48,15 +48,13 @@ impl SerialBackend {
         if names.is_empty() {
             return Ok(None);
         }
-        if names.len() > SERIAL_PORTS_MAX {
-            return Err(SerialError::TooMany(names.len()));
-        }
+        SerialName::check_all(names)?;
         let failed = |path: &Path, source| SerialError::Socket {
             path: path.to_owned(),
             source,
         };
         let watch = Watch::new().map_err(|source| failed(folder, source))?;
-        let open = |name: &SerialName| {
+        let open = |name: &SerialName| -> Result<_, SerialError> {
             let path = folder.join(name.socket_file());
             let socket = SerialSocket::bind(&path, &watch);
             let socket = socket.map_err(|source| failed(&path, source))?;

@@ -18,7 +18,7 @@ pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
 pub use interrupts::Interrupts;
 pub use network::{NetworkSpec, OutsideSpec, SwitchName};
-pub use serial::{SERIAL_PORTS_MAX, SerialName};
+pub use serial::{SerialName, SerialPortsError};
 pub use share::{SHARES_MAX, ShareSpec};
 
 /// Name of the file in a machine's folder that holds its [`MachineSpec`] as JSON.

@@ -1,10 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clade_devices::virtio::serial::PORTS_MAX;
 use serde::{Deserialize, Serialize};
-
-/// A machine has so many named serial ports at most.
-pub const SERIAL_PORTS_MAX: usize = clade_devices::virtio::serial::PORTS_MAX;
 
 /// The name of a serial port: up to 32 letters, digits, and `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +20,32 @@ const LONGEST: usize = 32;
 )]
 pub struct SerialNameError(String);
 
+/// Why serial ports cannot be had together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SerialPortsError {
+    /// There is no room on the device.
+    #[error("{0} serial ports are too many; a machine has up to {PORTS_MAX}")]
+    TooMany(usize),
+    /// Two have one name.
+    #[error("two serial ports are called `{0}`; give each a name of its own")]
+    Twice(SerialName),
+}
+
 impl SerialName {
+    /// Makes sure that one machine can have ports with all these names.
+    ///
+    /// # Errors
+    /// They are too many, or two are the same.
+    pub fn check_all(names: &[Self]) -> Result<(), SerialPortsError> {
+        if names.len() > PORTS_MAX {
+            return Err(SerialPortsError::TooMany(names.len()));
+        }
+        match (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
+            Some(index) => Err(SerialPortsError::Twice(names[index].clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Name of the socket in a machine's folder that is the port's other end.
     pub fn socket_file(&self) -> String {
         format!("port-{self}.sock")
