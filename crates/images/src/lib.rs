@@ -80,6 +80,11 @@ pub fn ensure_debian(
     debian::ensure(&Setup::of_user()?, request, runner, progress)
 }
 
+/// Whether an image's name is of those that [`ensure`] makes.
+pub fn is_mini(name: &str) -> bool {
+    without_tag(name) == image::MINI
+}
+
 /// Whether an image's name is of those that [`ensure_debian`] makes.
 pub fn is_debian(name: &str) -> bool {
     without_tag(name) == debian::NAME
@@ -88,7 +93,7 @@ pub fn is_debian(name: &str) -> bool {
 /// Whether an image's name is of those that [`ensure_oci`] makes: all but Clade's own, whatever
 /// registries have under their names.
 pub fn is_oci(name: &str) -> bool {
-    ![image::MINI, debian::NAME].contains(&without_tag(name))
+    !is_mini(name) && !is_debian(name)
 }
 
 fn without_tag(name: &str) -> &str {

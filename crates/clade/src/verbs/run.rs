@@ -236,8 +236,8 @@ impl Run {
                 "--include is for the image debian, not for {image}"
             )));
         }
-        let has_init = self.kernel.is_some()
-            || (image.split(':').next() == Some(DEFAULT_IMAGE) && self.command.is_empty());
+        let has_init =
+            self.kernel.is_some() || (clade_images::is_mini(image) && self.command.is_empty());
         if volume::has_root(&self.volume) && !has_init {
             return Err(Failure::new(format!(
                 "a folder in the place of the guest's root (-v SRC:/) is for the image {DEFAULT_IMAGE} \
