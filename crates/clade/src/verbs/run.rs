@@ -1,26 +1,24 @@
 //! `clade run`
 
-use std::env;
+mod plan;
+
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clade_images::{DebianRequest, Request, Source};
-use clade_manager::{Host, Machines, Order, Started};
-use clade_ssh::{Command, Key};
+use clade_manager::{Host, Machines, Started};
+use clade_ssh::Command;
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{Interrupts, MachineConfig, MachineSpec, SerialName, Tier};
+use clade_vmm::spec::{Interrupts, MachineSpec, SerialName, Tier};
 
 use crate::disk_option::DiskOptions;
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
-use crate::first_boot::OwnMachine;
 use crate::network_options::NetworkOptions;
 use crate::oci::{OciMachine, OciOptions};
-use crate::progress::Shown;
 use crate::session::End;
 use crate::stats::StatsFormat;
 use crate::stdin::Input;
@@ -28,12 +26,11 @@ use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
 use crate::{choice, errand, remote, root_disk, session, size, style};
 
+use plan::Plan;
+pub(crate) use plan::session_words;
+
 /// The image that runs when none is named.
 const DEFAULT_IMAGE: &str = "mini";
-
-/// What a kernel of one's own gets if nothing else is said. A panic resets at once, so that it is
-/// noticed; the console is the one that the device tree names.
-const KERNEL_CMDLINE: &str = "panic=-1";
 
 /// Run a machine: an image, or a kernel of your own.
 ///
@@ -246,160 +243,6 @@ impl Run {
         }
         Ok(())
     }
-
-    /// The interrupt controllers: those of images are known to their kernels.
-    fn interrupts(&self) -> Interrupts {
-        let default = match self.kernel.is_some() || self.firmware.is_some() {
-            true => Interrupts::Plic,
-            false => Interrupts::Aia,
-        };
-        self.interrupts.unwrap_or(default)
-    }
-
-    /// The machine to make, and what it boots, for people. One for an OCI image is `mini` as yet.
-    fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
-        let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
-        let has_disk = self.kernel.is_none() && clade_images::is_debian(image);
-        let keeps = self.detach || self.name.is_some() || has_disk || oci.is_some();
-        let temporary = self.rm || !keeps;
-        let interrupts = self.interrupts();
-        let mut base = MachineConfig {
-            tier: self.tier,
-            interrupts,
-            cpus: self.cpus,
-            memory: self.memory,
-            initrd: self.initrd,
-            shares: volume::shares(&self.volume),
-            ports: self.serial,
-            on_full_disk: self.disks.on_full_disk,
-            disks: self.disks.specs()?,
-            network: self.network.spec()?,
-            vsock: true,
-            ..MachineConfig::default()
-        };
-        let source = Source {
-            mirror: self.mirror.clone(),
-            suite: self.suite.clone(),
-            ..Source::default()
-        };
-        if let Some(firmware) = &self.firmware {
-            firmware.equip(&mut base, &source)?;
-            if firmware.boots_from_disk() {
-                let order = Order {
-                    name: self.name,
-                    image: None,
-                    temporary,
-                    config: base,
-                };
-                return Ok(Plan::without_disk(order, "firmware".to_owned()));
-            }
-        }
-        if let Some(kernel) = self.kernel {
-            let title = kernel.display().to_string();
-            let cmdline = self.cmdline.unwrap_or_else(|| KERNEL_CMDLINE.to_owned());
-            let order = Order {
-                name: self.name,
-                image: None,
-                temporary,
-                config: MachineConfig {
-                    kernel: Some(kernel),
-                    cmdline,
-                    ..base
-                },
-            };
-            return Ok(Plan::without_disk(order, title));
-        }
-        let image = self.image.filter(|_| oci.is_none());
-        let name = image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned());
-        if has_disk {
-            let request = DebianRequest {
-                name,
-                mirror: self.mirror,
-                suite: self.suite,
-                include: self.include,
-                refresh: false,
-            };
-            let base = Order {
-                name: self.name,
-                image: None,
-                temporary,
-                config: base,
-            };
-            let mut words = remote::for_systemd(&Key::of_user()?);
-            words.push_str(&volume::for_systemd(&self.volume));
-            if let Some(own) = &self.cmdline {
-                words = format!("{words} {own}");
-            }
-            return Plan::of_debian(&request, &words, base);
-        }
-        let request = Request {
-            name,
-            mirror: self.mirror,
-            suite: self.suite,
-            refresh: false,
-        };
-        let image = clade_images::ensure(&request, &Shown::new())?;
-        let piped = !interactive && !self.detach && self.command.is_empty();
-        let term = env::var("TERM").ok().filter(|_| interactive);
-        let mut cmdline = session_words(&image.cmdline, !piped, term.as_deref());
-        cmdline.push_str(&volume::for_our_init(&self.volume));
-        cmdline.push_str(&remote::for_our_init(&Key::of_user()?));
-        if let Some(own) = self.cmdline {
-            cmdline = format!("{cmdline} {own}");
-        }
-        let name = oci.map_or(image.name, |oci| oci.image.name.clone());
-        let title = format!("{name} · Debian {}", image.kernel_version);
-        let order = Order {
-            name: self.name,
-            image: Some(name),
-            temporary,
-            config: MachineConfig {
-                kernel: Some(image.kernel),
-                initrd: Some(image.initrd),
-                cmdline,
-                ..base
-            },
-        };
-        Ok(Plan::without_disk(order, title))
-    }
-}
-
-/// What to make and start.
-struct Plan {
-    order: Order,
-    /// What it boots, for people.
-    title: String,
-    /// The image's disk that the machine gets a layer above.
-    root: Option<PathBuf>,
-}
-
-impl Plan {
-    fn without_disk(order: Order, title: String) -> Self {
-        Self {
-            order,
-            title,
-            root: None,
-        }
-    }
-
-    /// `words` are added to the image's own on the kernel's command line.
-    fn of_debian(request: &DebianRequest, words: &str, base: Order) -> Result<Self, Failure> {
-        let image = clade_images::ensure_debian(request, &OwnMachine, &Shown::new())?;
-        Ok(Self {
-            title: format!("{} · Debian {}", image.name, image.kernel_version),
-            order: Order {
-                image: Some(image.name),
-                config: MachineConfig {
-                    kernel: Some(image.kernel),
-                    initrd: Some(image.initrd),
-                    cmdline: image.cmdline + words,
-                    ..base.config
-                },
-                ..base
-            },
-            root: Some(image.disk),
-        })
-    }
 }
 
 /// Tells which ports were found for those who wanted any.
@@ -412,25 +255,6 @@ fn tell_ports(started: &Started) {
             forward.guest
         ));
     }
-}
-
-/// A kernel's command line, with what the init of our own images is to be told of this session, and
-/// without what it was told of the one before.
-pub(crate) fn session_words(cmdline: &str, terminal: bool, term: Option<&str>) -> String {
-    let of_session =
-        |word: &&str| word.starts_with("clade.stdin=") || word.starts_with("clade.term=");
-    let mut words: Vec<&str> = cmdline
-        .split(' ')
-        .filter(|word| !of_session(word))
-        .collect();
-    if !terminal {
-        words.push("clade.stdin=pipe");
-    }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-    let term = term.filter(|term| !term.is_empty() && term.bytes().all(plain));
-    let term = term.map(|term| format!("clade.term={term}"));
-    words.extend(term.as_deref());
-    words.join(" ")
 }
 
 fn attach(
@@ -485,29 +309,4 @@ pub(crate) fn leave_running(started: Started, mut connection: Connection) -> Res
         return Err(Failure::new(started.into_death()));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn init_is_told_of_pipes_and_terminals() {
-        assert_eq!(
-            session_words("quiet", false, None),
-            "quiet clade.stdin=pipe"
-        );
-        let terminal = session_words("quiet", true, Some("xterm-256color"));
-        assert_eq!(terminal, "quiet clade.term=xterm-256color");
-        assert_eq!(
-            session_words("quiet", true, Some("x init=/bin/evil")),
-            "quiet"
-        );
-        assert_eq!(session_words("quiet", true, Some("")), "quiet");
-        // The next session is told of itself alone.
-        assert_eq!(
-            session_words(&terminal, false, None),
-            "quiet clade.stdin=pipe"
-        );
-    }
 }
