@@ -13,8 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_images::Silent;
-use common::images::{alone, clade, mini, unless_offline};
+use common::images::{alone, clade, mini, opensbi};
 
 /// A boot takes seconds; on a host that builds other things too, more.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -227,20 +226,12 @@ fn mini_is_stopped_by_its_power_button_and_starts_again() {
 fn opensbi_boots_the_same_kernel() {
     let _alone = alone();
     let test = "opensbi_boots_the_same_kernel";
-    let packages = clade_images::package_files(&["opensbi"], &Default::default(), &Silent);
-    let (Some(_), Some(packages)) = (mini(test), unless_offline(test, packages)) else {
+    let folder = tempfile::tempdir().expect("folder");
+    let (Some(_), Some(firmware)) = (mini(test), opensbi(test, folder.path())) else {
         return;
     };
-    let package = packages.first().expect("the package that was asked for");
-    let firmware = package
-        .read("usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
-        .expect("the firmware is in its package");
-    let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("fw_dynamic.bin");
-    std::fs::write(&path, firmware).expect("file");
-    let path = path.to_str().expect("plain path");
     let (code, stdout, stderr) = run(
-        &["run", "--firmware", path, "--cpus", "2"],
+        &["run", "--firmware", &firmware, "--cpus", "2"],
         "nproc; grep -c ^processor /proc/cpuinfo; poweroff -f\n",
     );
     assert!(stdout.contains("OpenSBI"), "{stdout}");

@@ -7,50 +7,18 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::images::{alone, mini, skip};
+use common::machine::{Machine, NAME};
 use common::{Finished, Home, finish, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A home in which image `mini` is cached; none, and why is said, where it cannot be had.
-fn home_with_mini() -> Option<Home> {
-    mini("commands in a guest").map(|_| Home::with_cache())
-}
-
-/// A machine of image `mini` that is up.
-struct Machine {
-    home: Home,
-    _alone: MutexGuard<'static, ()>,
-}
-
-const NAME: &str = "box";
+/// What cannot be tested where the image `mini` is missing.
+const TEST: &str = "commands in a guest";
 
 impl Machine {
-    /// None, and why is said, where the image cannot be had.
-    fn start() -> Option<Self> {
-        let home = home_with_mini()?;
-        let alone = alone();
-        let started = home.run(&["run", "-d", "--name", NAME, "mini"]);
-        assert_eq!(started.code, Some(0), "{started:?}");
-        let ready = home.run(&["wait", NAME, "--for", "ready", "--timeout", "50"]);
-        assert_eq!(ready.code, Some(0), "{ready:?}");
-        Some(Self {
-            home,
-            _alone: alone,
-        })
-    }
-
-    fn exec(&self, arguments: &[&str]) -> Finished {
-        self.home.run(&[&["exec", NAME, "--"], arguments].concat())
-    }
-
-    fn shell(&self, script: &str) -> Finished {
-        self.exec(&["sh", "-c", script])
-    }
-
     fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = self.home.clade(&[&["exec"], arguments].concat());
         command.stdin(Stdio::piped()).spawn().expect("clade")
@@ -73,7 +41,7 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn commands_run_in_a_guest() {
-    let Some(machine) = Machine::start() else {
+    let Some(machine) = Machine::start(TEST, &[]) else {
         return;
     };
     ends_as_the_command_does(&machine);
@@ -216,7 +184,7 @@ fn what_is_not_there_is_told(machine: &Machine) {
 
 #[test]
 fn files_are_copied_with_owners_and_modes() {
-    let Some(machine) = Machine::start() else {
+    let Some(machine) = Machine::start(TEST, &[]) else {
         return;
     };
     let tree = machine.home.path("tree");
@@ -300,9 +268,10 @@ fn plant(tree: &Path) {
 
 #[test]
 fn a_machine_runs_for_one_command() {
-    let Some(home) = home_with_mini() else {
+    if mini(TEST).is_none() {
         return;
-    };
+    }
+    let home = Home::with_cache();
     let _alone = alone();
     let begin = Instant::now();
     let finished = home.run(&[
@@ -349,7 +318,7 @@ fn a_machine_runs_for_one_command() {
 
 #[test]
 fn ssh_itself_finds_the_way() {
-    let Some(machine) = Machine::start() else {
+    let Some(machine) = Machine::start(TEST, &[]) else {
         return;
     };
     let config = machine.home.run(&["ssh-config"]);

@@ -3,48 +3,15 @@
 //! Needs the image `mini`: without it and without a network these tests cannot run; they say so, and
 //! pass.
 
+mod common;
+
 use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clade_images::{Error, Request, Silent};
-
-/// One guest at a time: a host with two CPUs has enough to do with four harts.
-static ALONE: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether something that was asked for is here; if not for want of a network, that is said.
-fn here<T>(test: &str, result: Result<T, Error>) -> Option<T> {
-    match result {
-        Ok(value) => Some(value),
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
-            // Past the test harness's capture: a skipped test must be seen.
-            let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
-fn mini(test: &str) -> bool {
-    let request = Request {
-        name: "mini".into(),
-        ..Request::default()
-    };
-    here(test, clade_images::ensure(&request, &Silent)).is_some()
-}
+use common::images::{alone, clade, mini, opensbi};
 
 /// What `mini` prints when it is given `script`.
 fn run(options: &[&str], script: &str) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_clade"))
-        .arg("run")
-        .args(options)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+    let mut child = clade(&[&["run"], options].concat())
         .spawn()
         .expect("clade starts");
     let mut stdin = child.stdin.take().expect("piped");
@@ -69,7 +36,7 @@ fn counts(interrupts: &str, device: &str, harts: usize) -> Vec<u64> {
 #[test]
 fn images_get_messages_and_other_controllers_when_they_are_asked_for() {
     let _alone = alone();
-    if !mini("images_get_messages_and_other_controllers_when_they_are_asked_for") {
+    if mini("images_get_messages_and_other_controllers_when_they_are_asked_for").is_none() {
         return;
     }
     // The UART has a wire.
@@ -103,7 +70,7 @@ fn images_get_messages_and_other_controllers_when_they_are_asked_for() {
 #[test]
 fn messages_go_to_the_hart_that_the_guest_chooses() {
     let _alone = alone();
-    if !mini("messages_go_to_the_hart_that_the_guest_chooses") {
+    if mini("messages_go_to_the_hart_that_the_guest_chooses").is_none() {
         return;
     }
     let printed = run(
@@ -128,7 +95,7 @@ fn messages_go_to_the_hart_that_the_guest_chooses() {
 #[test]
 fn a_driver_that_comes_back_gets_its_messages() {
     let _alone = alone();
-    if !mini("a_driver_that_comes_back_gets_its_messages") {
+    if mini("a_driver_that_comes_back_gets_its_messages").is_none() {
         return;
     }
     let printed = run(
@@ -153,20 +120,12 @@ fn a_driver_that_comes_back_gets_its_messages() {
 fn firmware_and_kernel_share_the_controllers() {
     let _alone = alone();
     let test = "firmware_and_kernel_share_the_controllers";
-    let packages = clade_images::package_files(&["opensbi"], &Default::default(), &Silent);
-    let (true, Some(packages)) = (mini(test), here(test, packages)) else {
+    let folder = tempfile::tempdir().expect("folder");
+    let (Some(_), Some(firmware)) = (mini(test), opensbi(test, folder.path())) else {
         return;
     };
-    let package = packages.first().expect("the package that was asked for");
-    let firmware = package
-        .read("usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
-        .expect("the firmware is in its package");
-    let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("fw_dynamic.bin");
-    std::fs::write(&path, firmware).expect("file");
-    let path = path.to_str().expect("plain path");
     let script = "head -c 64 /dev/hwrng | wc -c; cat /proc/interrupts";
-    let options = ["--firmware", path, "--cpus", "2"];
+    let options = ["--firmware", &firmware, "--cpus", "2"];
 
     let printed = run(&[&options[..], &["--interrupts", "aia"]].concat(), script);
     assert!(printed.contains("aia-imsic"), "{printed}");

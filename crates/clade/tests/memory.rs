@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::Home;
-use common::images::{alone, mini};
+use common::machine::Machine;
 
 const MIB: u64 = 1 << 20;
 
@@ -25,28 +25,19 @@ fn own_memory(home: &Home, name: &str) -> u64 {
 
 #[test]
 fn what_a_guest_frees_and_what_it_can_spare_goes_back_to_the_host() {
-    if mini("memory goes back to the host").is_none() {
+    let Some(machine) = Machine::start("memory goes back to the host", &[]) else {
         return;
-    }
-    let _alone = alone();
-    let home = Home::with_cache();
-    let started = home.run(&["run", "-d", "--name", "box", "mini"]);
-    assert_eq!(started.code, Some(0), "{started:?}");
-    let ready = home.run(&["wait", "box", "--for", "ready", "--timeout", "50"]);
-    assert_eq!(ready.code, Some(0), "{ready:?}");
-    let shell = |script: &str| {
-        let done = home.run(&["exec", "box", "--", "sh", "-c", script]);
-        assert_eq!(done.code, Some(0), "{done:?}");
-        done.stdout().to_owned()
     };
+    let home = &machine.home;
+    let shell = |script: &str| machine.run(script);
     shell("mkdir /big && mount -t tmpfs -o size=500m tmpfs /big");
 
     shell("dd if=/dev/urandom of=/big/file bs=1M count=300 2>/dev/null");
-    let full = own_memory(&home, "box");
+    let full = own_memory(home, "box");
     shell("rm /big/file");
     // Linux looks for free blocks every two seconds, and reports some at a time.
     common::wait_until("the guest reports what is free", || {
-        own_memory(&home, "box") + 200 * MIB < full
+        own_memory(home, "box") + 200 * MIB < full
     });
 
     let free = || -> u64 {

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use common::images::{alone, mini};
-use common::{Finished, Home, LONG, finish, read_until};
+use common::machine::{Machine, NAME};
+use common::{Home, LONG, finish, read_until};
 
 /// More bytes than a socket holds.
 const MANY: usize = 1 << 20;
@@ -18,15 +18,9 @@ const MANY: usize = 1 << 20;
 /// So many of those are more than a port's queue holds.
 const COPIES: usize = 16;
 
-fn shell(home: &Home, script: &str) -> Finished {
-    let done = home.run(&["exec", "box", "--", "sh", "-c", script]);
-    assert_eq!(done.code, Some(0), "{script}: {done:?}");
-    done
-}
-
 /// The sockets that `clade inspect` names, with their ports.
-fn sockets(home: &Home) -> Vec<(String, PathBuf)> {
-    let told = home.run(&["inspect", "box"]);
+fn sockets(machine: &Machine) -> Vec<(String, PathBuf)> {
+    let told = machine.done(&["inspect", NAME]);
     let json: serde_json::Value = serde_json::from_str(told.stdout()).expect("JSON");
     let ports = json[0]["serial_ports"].as_array().expect("ports");
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
@@ -44,42 +38,35 @@ fn connect(socket: &PathBuf) -> UnixStream {
 }
 
 /// The guest's device of the port called `name`, as udev would find it.
-fn device(home: &Home, name: &str) -> String {
+fn device(machine: &Machine, name: &str) -> String {
     let script = format!("grep -l '^{name}$' /sys/class/virtio-ports/*/name | cut -d/ -f5");
-    let found = shell(home, &script);
-    let device = found.stdout().trim();
+    let found = machine.run(&script);
+    let device = found.trim();
     assert!(device.starts_with("vport"), "{found:?}");
     format!("/dev/{device}")
 }
 
 #[test]
 fn programs_talk_over_serial_ports() {
-    if mini("serial ports").is_none() {
+    let options = ["--serial", "agent.0", "--serial", "other"];
+    let Some(machine) = Machine::start("serial ports", &options) else {
         return;
-    }
-    let _alone = alone();
-    let home = Home::with_cache();
-    let started = home.run(&[
-        "run", "-d", "--name", "box", "--serial", "agent.0", "--serial", "other", "mini",
-    ]);
-    assert_eq!(started.code, Some(0), "{started:?}");
-    let ready = home.run(&["wait", "box", "--for", "ready", "--timeout", "50"]);
-    assert_eq!(ready.code, Some(0), "{ready:?}");
-    let sockets = sockets(&home);
+    };
+    let machine = &machine;
+    let sockets = sockets(machine);
     let names: Vec<_> = sockets.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["agent.0", "other"]);
     let (agent, other) = (&sockets[0].1, &sockets[1].1);
-    let port = device(&home, "agent.0");
-    assert_ne!(port, device(&home, "other"));
+    let port = device(machine, "agent.0");
+    assert_ne!(port, device(machine, "other"));
 
-    many_bytes_pass_unchanged(&home, agent, &port);
-    a_hang_up_is_seen_and_others_can_connect(&home, agent, &port);
-    who_comes_second_waits(&home, agent, &port);
-    a_question_that_has_ended_is_answered(&home, agent, &port);
-    the_other_port_is_another(&home, other);
+    many_bytes_pass_unchanged(machine, agent, &port);
+    a_hang_up_is_seen_and_others_can_connect(machine, agent, &port);
+    who_comes_second_waits(machine, agent, &port);
+    a_question_that_has_ended_is_answered(machine, agent, &port);
+    the_other_port_is_another(machine, other);
 
-    let stopped = home.run(&["stop", "box"]);
-    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    machine.done(&["stop", NAME]);
     assert!(!agent.exists());
 }
 
@@ -88,7 +75,7 @@ fn receive(port: &str, count: usize) -> String {
     format!("until [ -s /got ]; do head -c {count} <{port} >/got; done")
 }
 
-fn many_bytes_pass_unchanged(home: &Home, socket: &PathBuf, port: &str) {
+fn many_bytes_pass_unchanged(machine: &Machine, socket: &PathBuf, port: &str) {
     let bytes: Vec<u8> = (0..MANY as u32)
         .map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -96,12 +83,14 @@ fn many_bytes_pass_unchanged(home: &Home, socket: &PathBuf, port: &str) {
     let mut writer = stream.try_clone().expect("socket");
     let sent = bytes.clone();
     let writing = thread::spawn(move || writer.write_all(&sent).expect("room"));
-    shell(home, &receive(port, MANY));
+    machine.run(&receive(port, MANY));
     writing.join().expect("all sent");
 
     // The guest's writer waits until somebody reads.
     let script = format!("for copy in $(seq {COPIES}); do cat /got; done >{port}");
-    let mut back = home.clade(&["exec", "box", "--", "sh", "-c", &script]);
+    let mut back = machine
+        .home
+        .clade(&["exec", NAME, "--", "sh", "-c", &script]);
     let mut back = back.spawn().expect("clade");
     thread::sleep(Duration::from_secs(2));
     assert!(back.try_wait().expect("state").is_none(), "nobody has read");
@@ -110,37 +99,37 @@ fn many_bytes_pass_unchanged(home: &Home, socket: &PathBuf, port: &str) {
     let bytes = bytes.repeat(COPIES);
     assert!(got == bytes, "bytes changed on the way");
     assert_eq!(finish(back).code, Some(0));
-    shell(home, "rm /got");
+    machine.run("rm /got");
 }
 
-fn a_hang_up_is_seen_and_others_can_connect(home: &Home, socket: &PathBuf, port: &str) {
+fn a_hang_up_is_seen_and_others_can_connect(machine: &Machine, socket: &PathBuf, port: &str) {
     for round in 0..3 {
         let mut stream = connect(socket);
         write!(stream, "last {round}").expect("room");
         drop(stream);
         // `cat` ends with the hang-up.
         let script = format!("until [ -s /got ]; do cat {port} >/got; done; cat /got; rm /got");
-        assert_eq!(shell(home, &script).stdout(), format!("last {round}"));
+        assert_eq!(machine.run(&script), format!("last {round}"));
     }
 }
 
-fn who_comes_second_waits(home: &Home, socket: &PathBuf, port: &str) {
+fn who_comes_second_waits(machine: &Machine, socket: &PathBuf, port: &str) {
     let mut first = connect(socket);
     let mut second = connect(socket);
     second.write_all(b"second").expect("room");
-    shell(home, &format!("echo for the first >{port}"));
+    machine.run(&format!("echo for the first >{port}"));
     assert_eq!(read_until(&mut first, "\n"), "for the first\n");
     first.write_all(b"first!").expect("room");
     drop(first);
     // The port stays open in between: what has come in for a program that closes it is lost.
     let read = "until [ -s /got ]; do head -c 6 <&3 >/got; done; cat /got; rm /got";
-    let got = shell(home, &format!("exec 3<{port}; {read}; {read}"));
-    assert_eq!(got.stdout(), "first!second");
-    shell(home, &format!("echo for the second >{port}"));
+    let got = machine.run(&format!("exec 3<{port}; {read}; {read}"));
+    assert_eq!(got, "first!second");
+    machine.run(&format!("echo for the second >{port}"));
     assert_eq!(read_until(&mut second, "\n"), "for the second\n");
 }
 
-fn a_question_that_has_ended_is_answered(home: &Home, socket: &PathBuf, port: &str) {
+fn a_question_that_has_ended_is_answered(machine: &Machine, socket: &PathBuf, port: &str) {
     let mut stream = connect(socket);
     stream.write_all(b"question").expect("room");
     stream.shutdown(Shutdown::Write).expect("half closed");
@@ -148,14 +137,14 @@ fn a_question_that_has_ended_is_answered(home: &Home, socket: &PathBuf, port: &s
         "{}; echo answer to $(cat /got) >{port}; rm /got",
         receive(port, 8)
     );
-    shell(home, &script);
+    machine.run(&script);
     assert_eq!(read_until(&mut stream, "\n"), "answer to question\n");
 }
 
-fn the_other_port_is_another(home: &Home, socket: &PathBuf) {
+fn the_other_port_is_another(machine: &Machine, socket: &PathBuf) {
     let mut stream = connect(socket);
-    let port = device(home, "other");
-    shell(home, &format!("echo from the other >{port}"));
+    let port = device(machine, "other");
+    machine.run(&format!("echo from the other >{port}"));
     assert_eq!(read_until(&mut stream, "\n"), "from the other\n");
 }
 

@@ -35,6 +35,19 @@ pub(crate) fn mini(test: &str) -> Option<Image> {
     unless_offline(test, clade_images::ensure(&request, &Silent))
 }
 
+/// OpenSBI, as a file in this folder.
+pub(crate) fn opensbi(test: &str, folder: &Path) -> Option<String> {
+    let packages = clade_images::package_files(&["opensbi"], &Source::default(), &Silent);
+    let packages = unless_offline(test, packages)?;
+    let package = packages.first().expect("the package that was asked for");
+    let firmware = package
+        .read("usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")
+        .expect("the firmware is in its package");
+    let path = folder.join("fw_dynamic.bin");
+    std::fs::write(&path, firmware).expect("file");
+    Some(path.to_str().expect("plain path").to_owned())
+}
+
 /// fio and its libraries, unpacked to a folder that a guest of `mini` can have as its `/usr`.
 pub(crate) fn unpack_fio(test: &str, folder: &Path) -> Option<()> {
     const WITHOUT: [&str; 4] = [
