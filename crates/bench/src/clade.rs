@@ -72,6 +72,7 @@ pub(crate) fn start(
         image: None,
         origin: None,
         mac: None,
+        unsettled: None,
         created: 0,
         temporary: true,
         config,

@@ -12,6 +12,7 @@ mod progress;
 mod remote;
 mod root_disk;
 mod session;
+mod settle;
 mod several;
 mod size;
 mod state;
@@ -79,6 +80,8 @@ enum Verb {
     Man(verbs::man::Man),
     #[command(name = verbs::machine_process::NAME, hide = true)]
     MachineProcess(verbs::machine_process::MachineProcess),
+    #[command(name = verbs::settle_guests::NAME, hide = true)]
+    SettleGuests(verbs::settle_guests::SettleGuests),
 }
 
 fn main() -> ExitCode {
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Verb::Completions(completions) => completions.run(),
         Verb::Man(man) => man.run(),
         Verb::MachineProcess(process) => Ok(process.run()),
+        Verb::SettleGuests(guests) => Ok(guests.run()),
     };
     done.unwrap_or_else(Failure::show)
 }

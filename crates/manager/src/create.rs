@@ -64,6 +64,7 @@ impl Machines {
                 image: order.image,
                 origin: None,
                 mac: None,
+                unsettled: None,
                 created: record::now(),
                 temporary: order.temporary,
                 config: with_absolute_paths(order.config)?,

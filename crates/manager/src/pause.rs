@@ -28,9 +28,13 @@ impl Machine {
     /// # Errors
     /// When it does not run.
     pub fn resume_running(&self) -> Result<bool, Error> {
-        self.ask(&Request::Resume, PATIENCE, |event| match event {
+        let changed = self.ask(&Request::Resume, PATIENCE, |event| match event {
             Event::Resumed { changed } => Some(changed),
             _ => None,
-        })
+        })?;
+        if changed {
+            self.has_lost_time()?;
+        }
+        Ok(changed)
     }
 }

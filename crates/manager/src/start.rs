@@ -61,10 +61,7 @@ impl Machine {
     pub(crate) fn take_to_start(&self) -> Result<(Machine, File), Error> {
         let _all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
-            return Err(Error::NotFound {
-                text: self.spec.name.clone(),
-                known: Vec::new(),
-            });
+            return Err(self.gone());
         };
         check_host(&now.spec.config)?;
         match self.machines.claim(&now.folder)? {

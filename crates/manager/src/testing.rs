@@ -21,6 +21,7 @@ pub(crate) fn spec(name: &str, id: &str) -> MachineSpec {
         image: None,
         origin: None,
         mac: None,
+        unsettled: None,
         created: 0,
         temporary: false,
         config: MachineConfig::default(),

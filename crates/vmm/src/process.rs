@@ -109,7 +109,7 @@ impl Prepared {
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
             folder: MachineFolder::open(path, sockets).map_err(|error| failed("work", error))?,
             machine: match saved {
-                Some(saved) => restore(&config, &backends, &hub, saved)?,
+                Some(saved) => restore(&config, &backends, &hub, saved, saved != path)?,
                 None => Machine::build(&config, &backends, Arc::clone(&hub) as _)
                     .map_err(|error| error.to_string())?,
             },
@@ -165,20 +165,27 @@ impl Prepared {
     }
 }
 
-/// The machine as it is kept in `folder`.
+/// The machine as it is kept in `folder`: a `new` one, unless nothing else ever goes on from there.
 fn restore(
     config: &MachineConfig,
     backends: &Backends,
     hub: &Arc<ConsoleHub>,
     folder: &Path,
+    new: bool,
 ) -> Result<Machine, String> {
     let Saved { state, memory } = Saved::open(folder)?;
     if state.guest_ready {
         hub.guest_ready();
     }
     let host = Arc::clone(hub) as _;
-    Machine::restore(config, backends, host, &state.machine, &memory)
-        .map_err(|error| format!("{error}; it is kept in {}", folder.display()))
+    let machine = Machine::restore(config, backends, host, &state.machine, &memory)
+        .map_err(|error| format!("{error}; it is kept in {}", folder.display()))?;
+    if new {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| format!("the host has no randomness: {error}"))?;
+        machine.handle().renew_generation(id);
+    }
+    Ok(machine)
 }
 
 fn start_threads(

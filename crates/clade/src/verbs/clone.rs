@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clade_manager::{CloneOrder, Error, Machine, Machines, Snapshot};
 
 use crate::failure::Failure;
+use crate::settle;
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 
@@ -67,8 +68,10 @@ pub(super) fn make(
     order: &CloneOrder,
 ) -> Result<ExitCode, Failure> {
     let mut failed = None;
+    let mut made_names = Vec::new();
     let mut let_go = |(started, connection): (clade_manager::Started, _)| {
         let name = started.spec.name.clone();
+        made_names.push(name.clone());
         let done = leave_running(started, connection).and_then(|()| {
             writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
         });
@@ -90,6 +93,7 @@ pub(super) fn make(
         ),
         (None, None) => Ok(()),
     };
+    settle::in_background(&made_names)?;
     match (made, failed) {
         (_, Some(failure)) => Err(failure),
         (made, None) => Ok(made.map(|()| ExitCode::SUCCESS)?),

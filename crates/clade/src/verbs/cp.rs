@@ -12,6 +12,7 @@ use clade_ssh::{Command, Exit, Key, Output, Process, Streams};
 
 use crate::failure::Failure;
 use crate::progress::Shown;
+use crate::settle;
 use crate::style;
 use crate::transfer::{self, Packing};
 use crate::verbs::exec::explain;
@@ -108,7 +109,7 @@ impl Guest {
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             ..Command::default()
         };
-        Process::start(&self.machine.vsock()?, &self.key, command)
+        Process::start(&settle::way_in(&self.machine)?, &self.key, command)
             .map_err(|error| explain(error, &self.machine.spec.name))
     }
 }

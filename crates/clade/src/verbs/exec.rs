@@ -8,6 +8,7 @@ use clade_ssh::{Command, Error, Key};
 
 use crate::failure::Failure;
 use crate::remote::{self, Remote};
+use crate::settle;
 
 /// Run a command in a running machine.
 ///
@@ -63,7 +64,7 @@ impl Exec {
         let machine = Machines::of_user()?.find(&self.machine)?;
         let interactive = self.options.interactive;
         let command = self.options.command(self.command)?;
-        let remote = Remote::start(&machine.vsock()?, &Key::of_user()?, command)
+        let remote = Remote::start(&settle::way_in(&machine)?, &Key::of_user()?, command)
             .map_err(|error| explain(error, &machine.spec.name))?;
         let exit = remote.serve(interactive)?;
         Ok(ExitCode::from(remote::status(&exit)?))

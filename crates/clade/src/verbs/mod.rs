@@ -22,6 +22,7 @@ pub(crate) mod resume;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod settle_guests;
 pub(crate) mod snapshot;
 pub(crate) mod ssh_config;
 pub(crate) mod ssh_proxy;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clade_manager::{CloneOrder, Machines};
 
 use crate::failure::Failure;
+use crate::settle;
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 
@@ -46,6 +47,7 @@ impl Restore {
             machine.restore(&snapshot, machine_process::command())?
         {
             leave_running(started, connection)?;
+            settle::in_background(std::slice::from_ref(&machine.spec.name))?;
         }
         writeln!(io::stdout(), "{}", machine.spec.name)
             .map_err(|error| Failure::of_output(&error))?;

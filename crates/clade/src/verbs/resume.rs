@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clade_manager::{Machine, Machines};
 
 use crate::failure::Failure;
-use crate::several;
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 use crate::waiting::Waiting;
+use crate::{settle, several};
 
 /// Let machines go on that were paused or suspended.
 #[derive(Debug, clap::Args)]
@@ -28,8 +28,11 @@ impl Resume {
 fn resume(machine: &Machine) -> Result<(), Failure> {
     if machine.is_suspended() {
         let (started, connection) = machine.resume_suspended(machine_process::command())?;
-        return leave_running(started, connection);
+        leave_running(started, connection)?;
+    } else {
+        machine.resume_running()?;
     }
-    machine.resume_running()?;
-    Ok(())
+    Ok(settle::in_background(std::slice::from_ref(
+        &machine.spec.name,
+    ))?)
 }

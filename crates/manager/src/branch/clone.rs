@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clade_store::snapshots::Snapshot;
 use clade_vmm::control::Connection;
-use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec};
+use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec, Unsettled};
 
 use super::restore::Source;
 use crate::create::Draft;
@@ -100,6 +100,13 @@ impl Draft {
         let spec = self.spec_mut();
         spec.origin = Some(source.origin.clone());
         spec.mac = Some(source.spec.mac());
+        let before = &source.spec.name;
+        // What systemd(1) was told at the first start is what it is told at the next.
+        let told = |name: &str| format!(" systemd.hostname={name}");
+        config.cmdline = config.cmdline.replace(&told(before), &told(&spec.name));
+        spec.unsettled = source.has_memory.then(|| Unsettled::Identity {
+            before: before.clone(),
+        });
         spec.config = config;
     }
 }

@@ -10,6 +10,7 @@ mod files;
 mod find;
 mod keep;
 mod restore;
+mod settle;
 mod snapshot;
 mod suspend;
 

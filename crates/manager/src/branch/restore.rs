@@ -6,7 +6,7 @@ use std::process::Command;
 use clade_store::FileName;
 use clade_store::snapshots::Snapshot;
 use clade_vmm::control::Connection;
-use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec};
+use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
 
 use super::disks::NewTops;
 use super::files;
@@ -88,10 +88,7 @@ impl Machine {
         let source = Source::of(snapshot)?;
         let all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
-            return Err(Error::NotFound {
-                text: self.spec.name.clone(),
-                known: Vec::new(),
-            });
+            return Err(self.gone());
         };
         let busy = || Error::Busy {
             name: now.spec.name.clone(),
@@ -103,6 +100,7 @@ impl Machine {
         let spec = MachineSpec {
             config,
             origin: Some(source.origin.clone()),
+            unsettled: source.has_memory.then_some(Unsettled::Clock),
             ..now.spec.clone()
         };
         clade_store::sync_folder(&now.folder)?;

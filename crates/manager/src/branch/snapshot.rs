@@ -97,10 +97,7 @@ impl Machine {
         disks::check(&self.spec)?;
         let _alone = Lock::acquire(&self.folder.join(LOCK), || ())?;
         let Some(now) = self.settled()? else {
-            return Err(Error::NotFound {
-                text: self.spec.name.clone(),
-                known: Vec::new(),
-            });
+            return Err(self.gone());
         };
         let draft = snapshots.begin()?;
         if now.state.is_live() {
@@ -230,10 +227,7 @@ impl Machine {
     ) -> Result<MachineSpec, Error> {
         let _all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
-            return Err(Error::NotFound {
-                text: self.spec.name.clone(),
-                known: Vec::new(),
-            });
+            return Err(self.gone());
         };
         let mut spec = now.spec.clone();
         change(&mut spec)?;

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, layer_name, name_of};
 use super::keep::{Files, MemoryFiles, memory_order};
+use super::settle::lose_time;
 use super::{disks, snapshot};
+use crate::machines::write_spec;
 use crate::names::new_id;
 use crate::start::launch;
 use crate::{Error, Machine, Started};
@@ -122,7 +124,9 @@ impl Machine {
         for (name, record) in &suspended.files {
             record.check_path(&self.folder.join(name))?;
         }
-        let (now, lock) = self.take_to_start()?;
+        let (mut now, lock) = self.take_to_start()?;
+        lose_time(&mut now.spec);
+        write_spec(&now.folder, &now.spec)?;
         let saved = Some(now.folder.as_path());
         let started = launch(&self.machines, &now.spec, &now.folder, lock, program, saved)?;
         // Before its guest does anything: it goes on from there once.

@@ -91,8 +91,24 @@ pub struct MachineSpec {
     /// of its origin, which its guest knows.
     #[serde(default)]
     pub mac: Option<MacAddress>,
+    /// What its guest has to be told still.
+    #[serde(default)]
+    pub unsettled: Option<Unsettled>,
     /// What it is made of. Relative paths are in the machine's own folder.
     pub config: MachineConfig,
+}
+
+/// What a guest that went on from a saved state does not know yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Unsettled {
+    /// What time it is.
+    Clock,
+    /// That it is a machine of its own, besides.
+    Identity {
+        /// The name of the machine that it takes itself for.
+        before: String,
+    },
 }
 
 impl MachineSpec {
