@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub(crate) mod guest;
 pub(crate) mod images;
+pub(crate) mod in_process;
 pub(crate) mod machine;
 pub(crate) mod oci_image;
 pub(crate) mod shell;
