@@ -21,7 +21,7 @@ const READS: u64 = 100_000;
 
 fn main() {
     println!("layers  open    branch  random 4 KiB read from the lowest layer");
-    for layers in [1, 2, 5, 10, 30, 60] {
+    for layers in [1, 2, 5, 10, 30, 60, 250] {
         let folder = tempfile::tempdir().expect("folder");
         measure(folder.path(), layers);
     }

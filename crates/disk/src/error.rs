@@ -72,7 +72,7 @@ pub enum DiskError {
     },
     /// The chain of backing files does not end.
     #[error(
-        "the disk {path} stands on more than {limit} backing files, or on itself; \
+        "a disk can have {limit} layers, and that of {path} has as many already, or stands on itself; \
          `qemu-img convert` makes one file of them",
         path = path.display()
     )]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clade_disk::{Disk, DiskError};
 
 use crate::board::{FlashError, FlashFiles};
+use crate::descriptors;
 use crate::network::{NetworkError, NetworkLink};
 use crate::serial::{SerialBackend, SerialError};
 use crate::shares::{ShareError, SharedFolder};
@@ -72,6 +73,8 @@ impl Backends {
         if disks.len() > DISKS_MAX {
             return Err(BackendError::TooManyDisks(disks.len()));
         }
+        // Every layer of a disk is a file.
+        descriptors::raise_limit();
         let open = |disk: &DiskSpec| open_disk(disk, spec.config.on_full_disk);
         Ok(Self {
             flash: spec

@@ -15,7 +15,7 @@ use crate::open::{open_file, open_raw};
 use crate::{DiskError, Format};
 
 /// Most files in a chain.
-pub(crate) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 256;
 
 pub(super) type Qcow2File = Qcow2<File, Layers>;
 
