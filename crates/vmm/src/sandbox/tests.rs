@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::{env, thread};
 
+use clade_devices::virtio::block::{BlockBackend, BlockOperation};
+use clade_disk::{Disk, Format, create_overlay};
+
 /// What the confined process exits with; no test harness does.
 const ALL_WELL: i32 = 42;
 
@@ -49,10 +52,12 @@ fn confined() {
     fs::create_dir_all(&sockets).expect("folder");
     fs::write(sockets.join("one"), "").expect("file");
     let log = File::create(folder.join("console.log")).expect("log");
+    let disk = Branched::open(&home);
     let lacks = super::enter(&super::Permissions {
         folder: folder.clone(),
         sockets: sockets.clone(),
         readable: vec![kernel.clone()],
+        disks: true,
         ..Default::default()
     });
     let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
@@ -65,6 +70,7 @@ fn confined() {
     );
     let checks = move || {
         works(&folder, &kernel, &log);
+        disk.works();
         fs::remove_dir_all(&sockets).expect("the sockets are removed");
         is_refused(&home, landlock);
     };
@@ -92,6 +98,55 @@ fn works(folder: &Path, kernel: &Path, mut log: &File) {
     );
     fs::remove_file(folder.join("console.log.1")).expect("files are removed");
     fs::remove_dir(folder).expect("the folder is removed");
+}
+
+/// A disk, and the file that is to be its next layer, as it would come from another process.
+struct Branched {
+    disk: Disk,
+    top: File,
+    path: PathBuf,
+}
+
+impl Branched {
+    fn open(home: &Path) -> Self {
+        const SIZE: u64 = 1 << 20;
+        let layer = |name: &str, below: &str, format| {
+            let path = home.join(name);
+            create_overlay(&path, Path::new(below), format, SIZE).expect("layer");
+            path
+        };
+        let image = File::create(home.join("image.raw")).expect("image");
+        image.set_len(SIZE).expect("size");
+        let old = layer("old.qcow2", "image.raw", Format::Raw);
+        let path = layer("new.qcow2", "old.qcow2", Format::Qcow2);
+        let mut options = File::options();
+        Self {
+            disk: clade_disk::open(&old, Format::Qcow2, false).expect("disk"),
+            top: options.read(true).write(true).open(&path).expect("layer"),
+            path,
+        }
+    }
+
+    fn works(self) {
+        let mut disk = self.disk;
+        change(&mut disk);
+        disk.branch(self.top, &self.path).expect("branched");
+        disk.settle().expect("settled");
+        change(&mut disk);
+    }
+}
+
+/// Writes to a disk, which allocates, and flushes it.
+fn change(disk: &mut Disk) {
+    let zeroes = BlockOperation::WriteZeroes {
+        offset: 0,
+        length: 4096,
+        unmap: false,
+        durable: true,
+    };
+    disk.begin(0, zeroes);
+    let (_, result) = disk.completed().expect("complete at once");
+    result.expect("written");
 }
 
 fn is_refused(home: &Path, landlock: bool) {
