@@ -180,14 +180,6 @@ impl VirtQueue {
         }
     }
 
-    /// How many buffers the driver has offered that were not taken yet.
-    #[must_use]
-    pub fn offered(&self) -> u16 {
-        let inner = lock(&self.inner);
-        let index = inner.queue.avail_idx(&*self.ram, Ordering::Acquire);
-        index.map_or(0, |index| (index - Wrapping(inner.queue.next_avail())).0)
-    }
-
     /// The number of descriptors that the driver chose: the most buffers it can offer at once.
     #[must_use]
     pub fn size(&self) -> u16 {

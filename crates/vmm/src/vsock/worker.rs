@@ -7,9 +7,6 @@ use clade_devices::virtio::VirtioVsock;
 use super::VsockBackend;
 use crate::io_thread::IoWorker;
 
-/// When to look again whether the guest can be connected to.
-const SOON: Duration = Duration::from_millis(1);
-
 /// Moves bytes between a guest and the host's sockets.
 pub(crate) struct VsockWorker {
     device: Arc<VirtioVsock>,
@@ -29,9 +26,6 @@ impl IoWorker for VsockWorker {
 
     fn work(&mut self) -> Option<Duration> {
         self.backend.update(&self.device);
-        if self.device.process() {
-            return Some(Duration::ZERO);
-        }
-        self.device.is_waiting().then_some(SOON)
+        self.device.process().then_some(Duration::ZERO)
     }
 }

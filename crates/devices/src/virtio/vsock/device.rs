@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 
@@ -30,9 +29,6 @@ const BURST: usize = 64;
 /// How many bursts there are in one call, so that it ends however busy both sides are.
 const ROUNDS: usize = 16;
 
-/// So many connections wait for a driver that has something else to see to.
-const WAITING_MAX: usize = 64;
-
 /// The device.
 pub struct VirtioVsock {
     waker: Arc<dyn Waker>,
@@ -43,11 +39,6 @@ struct Inner {
     state: VsockState,
     active: Option<Activation>,
     switchboard: Switchboard,
-    /// The driver was told that all connections are gone, and has seen to it once it offers so many
-    /// buffers for events again.
-    told: Option<u16>,
-    /// Connections from the host that wait for that: the driver would break them off.
-    waiting: VecDeque<(u32, Box<dyn VsockStream>)>,
     scratch: Vec<u8>,
 }
 
@@ -65,8 +56,6 @@ impl VirtioVsock {
                 },
                 active: None,
                 switchboard: Switchboard::new(guest_cid, host),
-                told: None,
-                waiting: VecDeque::new(),
                 scratch: vec![0; MAX_PAYLOAD],
             }),
         })
@@ -82,7 +71,7 @@ impl VirtioVsock {
     /// The address stays the one that the device was made with.
     pub fn restore(&self, _saved: &VsockState) {
         let mut inner = lock(&self.inner);
-        inner.forget();
+        inner.switchboard.clear();
         inner.state.transport_reset = true;
     }
 
@@ -91,20 +80,9 @@ impl VirtioVsock {
     /// [`VirtioVsock::process`].
     pub fn connect(&self, port: u32, stream: Box<dyn VsockStream>) {
         let mut inner = lock(&self.inner);
-        if inner.active.is_none() {
-            return;
+        if inner.active.is_some() {
+            inner.switchboard.connect(port, stream);
         }
-        inner.waiting.push_back((port, stream));
-        if inner.waiting.len() > WAITING_MAX {
-            inner.waiting.pop_front();
-        }
-    }
-
-    /// Whether connections wait for the driver to see to what it was told. Then
-    /// [`VirtioVsock::process`] is to be called again soon, for the driver need not say so.
-    pub fn is_waiting(&self) -> bool {
-        let inner = lock(&self.inner);
-        inner.active.is_some() && !inner.waiting.is_empty()
     }
 
     /// Moves what can be moved, from guest to host and back, without waiting for more. Called when
@@ -116,7 +94,6 @@ impl VirtioVsock {
             return false;
         };
         inner.tell_reset(&active);
-        inner.connect_waiting(&active);
         (0..ROUNDS).all(|_| inner.move_some(&active))
     }
 }
@@ -152,33 +129,11 @@ impl Inner {
         BURST
     }
 
-    fn forget(&mut self) {
-        self.switchboard.clear();
-        self.waiting.clear();
-        self.told = None;
-    }
-
-    fn connect_waiting(&mut self, active: &Activation) {
-        if self.state.transport_reset {
-            return;
-        }
-        if let Some(offered) = self.told {
-            if active.queues[EVENT].offered() < offered {
-                return;
-            }
-            self.told = None;
-        }
-        for (port, stream) in self.waiting.drain(..) {
-            self.switchboard.connect(port, stream);
-        }
-    }
-
     fn tell_reset(&mut self, active: &Activation) {
         if !self.state.transport_reset {
             return;
         }
         let queue = &active.queues[EVENT];
-        let offered = queue.offered();
         let Some(chain) = queue.pop() else {
             return;
         };
@@ -189,8 +144,6 @@ impl Inner {
         if written {
             queue.push(&chain, event.len() as u32);
             self.state.transport_reset = false;
-            // Linux offers a buffer again when it has done what the event in it asks for.
-            self.told = Some(offered);
         } else {
             active.signals.needs_reset();
         }
@@ -241,7 +194,7 @@ impl VirtioDevice for VirtioVsock {
         let mut inner = lock(&self.inner);
         inner.active = None;
         inner.state.transport_reset = false;
-        inner.forget();
+        inner.switchboard.clear();
     }
 
     fn save_state(&self) -> DeviceState {
