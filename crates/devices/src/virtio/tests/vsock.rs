@@ -558,18 +558,26 @@ fn a_guest_that_continues_elsewhere_is_told_that_its_connections_are_gone() {
     let board = board();
     let mut guest = Guest::start(&board, 4);
     let end = guest.connect();
+    board.device.connect(22, Box::new(Stream(End::default())));
     let event = Ring::new(&board.ram, RAM + 0x2_0000, 16, 0);
     // As set up before it was saved.
     guest.driver.set_status(0);
     guest.driver.negotiate(VERSION_1);
     guest.driver.enable(2, &event);
+    let receive = Ring::new(&board.ram, RAM + 0x3_0000, 16, 0);
+    guest.driver.enable(0, &receive);
     guest.driver.set_status(1 | 2 | 4 | 8);
-    let mut event = event;
+    let (mut event, mut receive) = (event, receive);
+    receive.describe(0, (BUFFERS + 0x1_0000, ROOM, WRITE, 0));
+    receive.offer(0);
     event.describe(0, (BUFFERS, 4, WRITE, 0));
     event.offer(0);
     board.ram.write_obj(7u32, GuestAddress(BUFFERS)).unwrap();
     let saved = board.device.save();
-    assert_eq!(saved.guest_cid, CID);
+    assert_eq!((saved.guest_cid, saved.next_port), (CID, (1 << 30) + 1));
+    let elsewhere = self::board().device.save();
+    board.device.restore(&elsewhere);
+    assert_eq!(board.device.save().next_port, 1 << 30);
     board.device.restore(&saved);
     assert!(board.device.save().transport_reset);
     board.device.process();
@@ -577,6 +585,20 @@ fn a_guest_that_continues_elsewhere_is_told_that_its_connections_are_gone() {
     assert_eq!(board.ram.read_obj::<u32>(GuestAddress(BUFFERS)).unwrap(), 0);
     assert!(!board.device.save().transport_reset);
     assert!(end.get().dropped);
+
+    // Who connects waits until the driver has done so, and comes from another port than before.
+    let stream = Stream(End::default());
+    board.device.connect(22, Box::new(stream));
+    board.device.process();
+    assert_eq!(receive.take(), None);
+    event.offer(0);
+    board.device.process();
+    assert_eq!(receive.take(), Some((0, HEADER as u32)));
+    let mut request = [0; HEADER];
+    let at = GuestAddress(BUFFERS + 0x1_0000);
+    board.ram.read_slice(&mut request, at).unwrap();
+    assert_eq!(Packet::parse(&request).source.1, saved.next_port);
+    assert_eq!(board.device.save().next_port, saved.next_port + 1);
 }
 
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
 
 use super::inbox::Inbox;
 use super::packet::{HEADER, Header, MAX_PAYLOAD};
-use super::switchboard::Switchboard;
+use super::switchboard::{FIRST_HOST_PORT, Switchboard};
 use super::{VsockHost, VsockState, VsockStream};
 use crate::StateError;
 use crate::little_endian::put_from;
@@ -40,6 +40,8 @@ struct Inner {
     active: Option<Activation>,
     switchboard: Switchboard,
     scratch: Vec<u8>,
+    /// The driver was told that all connections are gone, and had so many more buffers for events then.
+    reset_told: Option<usize>,
 }
 
 impl VirtioVsock {
@@ -53,10 +55,12 @@ impl VirtioVsock {
                 state: VsockState {
                     guest_cid,
                     transport_reset: false,
+                    next_port: FIRST_HOST_PORT,
                 },
                 active: None,
                 switchboard: Switchboard::new(guest_cid, host),
                 scratch: vec![0; MAX_PAYLOAD],
+                reset_told: None,
             }),
         })
     }
@@ -64,15 +68,21 @@ impl VirtioVsock {
     /// What the guest can observe of the device itself.
     #[must_use]
     pub fn save(&self) -> VsockState {
-        lock(&self.inner).state
+        let inner = lock(&self.inner);
+        VsockState {
+            next_port: inner.switchboard.next_port(),
+            ..inner.state
+        }
     }
 
     /// Continues from a saved state, without the connections that there were: the guest is told.
     /// The address stays the one that the device was made with.
-    pub fn restore(&self, _saved: &VsockState) {
+    pub fn restore(&self, saved: &VsockState) {
         let mut inner = lock(&self.inner);
         inner.switchboard.clear();
+        inner.switchboard.set_next_port(saved.next_port);
         inner.state.transport_reset = true;
+        inner.reset_told = None;
     }
 
     /// Asks the guest for a connection from the host to its `port`. If it refuses, has no driver
@@ -94,6 +104,10 @@ impl VirtioVsock {
             return false;
         };
         inner.tell_reset(&active);
+        // A new connection that the driver learns of before that would be gone with the others.
+        if !inner.is_reset_heard(&active) {
+            return false;
+        }
         (0..ROUNDS).all(|_| inner.move_some(&active))
     }
 }
@@ -129,6 +143,19 @@ impl Inner {
         BURST
     }
 
+    /// Drivers offer an event's buffer again when they have done what it asks for.
+    fn is_reset_heard(&mut self, active: &Activation) -> bool {
+        let queue = &active.queues[EVENT];
+        if self
+            .reset_told
+            .is_some_and(|before| available(queue) <= before)
+        {
+            return false;
+        }
+        self.reset_told = None;
+        true
+    }
+
     fn tell_reset(&mut self, active: &Activation) {
         if !self.state.transport_reset {
             return;
@@ -142,12 +169,21 @@ impl Inner {
             .writer()
             .is_ok_and(|mut writer| writer.write_all(&event).is_ok());
         if written {
+            self.reset_told = Some(available(queue));
             queue.push(&chain, event.len() as u32);
             self.state.transport_reset = false;
         } else {
             active.signals.needs_reset();
         }
     }
+}
+
+/// How many buffers the driver offers. It notifies the device of the next.
+fn available(queue: &VirtQueue) -> usize {
+    let most = usize::from(queue.size());
+    let taken = (0..most).map_while(|_| queue.pop()).count();
+    queue.put_back(taken);
+    taken
 }
 
 /// Reads a packet: its header, and its payload into `scratch`; none if it is not a possible one.
@@ -194,6 +230,7 @@ impl VirtioDevice for VirtioVsock {
         let mut inner = lock(&self.inner);
         inner.active = None;
         inner.state.transport_reset = false;
+        inner.reset_told = None;
         inner.switchboard.clear();
     }
 

@@ -9,4 +9,7 @@ pub struct VsockState {
     pub guest_cid: u32,
     /// The driver has not been told yet that all connections are gone.
     pub transport_reset: bool,
+    /// The port that the host's next connection comes from: the guest may still have something of
+    /// earlier ones.
+    pub next_port: u32,
 }

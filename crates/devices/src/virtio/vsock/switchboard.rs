@@ -18,7 +18,7 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_RESETS: usize = 256;
 
 /// Ports that the host's own connections come from, as other monitors have it.
-const FIRST_HOST_PORT: u32 = 1 << 30;
+pub(super) const FIRST_HOST_PORT: u32 = 1 << 30;
 
 pub(super) struct Switchboard {
     guest_cid: u32,
@@ -47,6 +47,16 @@ impl Switchboard {
     pub(super) fn clear(&mut self) {
         self.connections.clear();
         self.resets.clear();
+    }
+
+    /// The port that the host's next connection comes from.
+    pub(super) fn next_port(&self) -> u32 {
+        self.next_port
+    }
+
+    /// Goes on with this port.
+    pub(super) fn set_next_port(&mut self, port: u32) {
+        self.next_port = next_host_port(port.wrapping_sub(1));
     }
 
     pub(super) fn connect(&mut self, guest: u32, stream: Box<dyn VsockStream>) {
