@@ -20,10 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
 
-/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS [NAME [OLD]]`. Random numbers differ by now, by the
+/// Whole seconds are no reason to set a clock back that is right. Runs in the guest as root: `sh -c SCRIPT sh SECONDS [NAME [OLD]]`. Random numbers differ by now, by the
 /// VM generation ID.
 const SCRIPT: &str = r#"
-date -u -s "@$1" >/dev/null
+ahead=$(($(date +%s) - $1))
+[ $ahead -ge -1 ] && [ $ahead -le 1 ] || date -s "@$1" >/dev/null
 [ "$2" ] || exit 0
 echo "$2" >/proc/sys/kernel/hostname
 [ ! -w /etc/hostname ] || echo "$2" >/etc/hostname

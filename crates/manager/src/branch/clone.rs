@@ -73,6 +73,7 @@ impl Machines {
         program: &dyn Fn() -> Command,
         each: &mut dyn FnMut(Running) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        check(source)?;
         for name in &order.names {
             let mut draft = self.create(Order {
                 name: name.clone(),
@@ -85,6 +86,23 @@ impl Machines {
             each(draft.start_from(program(), source.saved())?)?;
         }
         Ok(())
+    }
+}
+
+/// Refuses clones that could not live beside their origin.
+fn check(source: &Source<'_>) -> Result<(), Error> {
+    let refuse = |reason: String| {
+        Err(Error::Branch(format!(
+            "'{}' cannot be cloned: {reason}",
+            source.spec.name
+        )))
+    };
+    match &source.spec.config.network {
+        NetworkSpec::Switch(name, _) if source.has_memory => refuse(format!(
+            "it is on the network {name}, where its clones would have its address"
+        )),
+        NetworkSpec::Tap(interface) => refuse(format!("it has the interface {interface}")),
+        _ => Ok(()),
     }
 }
 
