@@ -41,8 +41,10 @@ for key in /etc/ssh/ssh_host_*_key; do
 done
 "#;
 
-/// The socket by which the machine's guest is entered, once the guest knows what it must.
+/// The socket by which the machine's guest is entered, once the guest knows what it must. Refuses a
+/// machine that is paused: whoever entered would wait.
 pub(crate) fn way_in(machine: &Machine) -> Result<PathBuf, Failure> {
+    machine.check_awake()?;
     settle(machine)?;
     Ok(machine.vsock()?)
 }

@@ -9,6 +9,7 @@ pub(crate) fn short(state: &State) -> String {
         State::Created => "created".to_owned(),
         State::Starting => "starting".to_owned(),
         State::Running { .. } => "running".to_owned(),
+        State::Suspended { .. } => "suspended".to_owned(),
         State::Stopped { outcome, .. } => match outcome {
             Outcome::PowerOff => "powered off".to_owned(),
             Outcome::Failed(code) => format!("failed ({code})"),
@@ -29,12 +30,9 @@ pub(crate) fn short(state: &State) -> String {
 /// 1970-01-01 UTC.
 pub(crate) fn with_age(state: &State, now: u64) -> String {
     match state {
-        State::Stopped { ended, .. } => {
-            format!(
-                "{} {} ago",
-                short(state),
-                duration(now.saturating_sub(*ended))
-            )
+        State::Stopped { ended: since, .. } | State::Suspended { since } => {
+            let age = duration(now.saturating_sub(*since));
+            format!("{} {age} ago", short(state))
         }
         _ => short(state),
     }
@@ -96,6 +94,8 @@ mod tests {
         // A clock that was set back.
         assert_eq!(with_age(&stopped, 50), "failed (3) 0s ago");
         assert_eq!(remedy("one", &stopped), None);
+        let suspended = State::Suspended { since: 100 };
+        assert_eq!(with_age(&suspended, 400), "suspended 5m 0s ago");
         let lost = State::Lost {
             started: 1,
             host_restarted: false,

@@ -63,12 +63,32 @@ pub enum Error {
         name: String,
     },
     /// The machine does not run.
-    #[error("machine '{name}' is not running: it {state}\nStart it with `clade start {name}`.")]
+    #[error("machine '{name}' is not running: it {state}\n{remedy}")]
     NotRunning {
         /// The machine.
         name: String,
         /// How it is: "has stopped".
         state: &'static str,
+        /// What to do.
+        remedy: String,
+    },
+    /// The machine stands still, and cannot do what it is asked.
+    #[error("machine '{name}' is paused\n`clade resume {name}` lets it go on.")]
+    Paused {
+        /// The machine.
+        name: String,
+    },
+    /// The machine is on disk with its memory, which it would lose.
+    #[error(
+        "machine '{name}' is suspended: {reason}\n`clade resume {name}` lets it go on; {remedy}"
+    )]
+    Suspended {
+        /// The machine.
+        name: String,
+        /// What that is in the way of.
+        reason: &'static str,
+        /// What else can be done.
+        remedy: String,
     },
     /// A process has the machine, so that it cannot be changed.
     #[error(
@@ -199,6 +219,9 @@ impl Error {
             Some(state) if state.is_live() => format!(
                 "Attach to it with `clade console {name}`, end and remove it with `clade rm -f \
                  {name}`, or choose another name with `--name`."
+            ),
+            Some(State::Suspended { .. }) => format!(
+                "`clade resume {name}` lets it go on; or choose another name with `--name`."
             ),
             Some(_) => format!(
                 "Start it again with `clade start {name}`, remove it with `clade rm {name}`, or \

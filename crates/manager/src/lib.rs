@@ -25,7 +25,7 @@ mod stop;
 mod testing;
 mod wait;
 
-pub use branch::{CloneOrder, SUSPENDED_FILE, SnapshotOptions};
+pub use branch::{CloneOrder, SnapshotOptions};
 pub use clade_store::snapshots::{Snapshot, Snapshots};
 pub use create::{Draft, Order};
 pub use error::Error;

@@ -85,6 +85,21 @@ impl Machine {
         })
     }
 
+    /// Refuses a machine that is paused: who asks its guest for something would wait.
+    ///
+    /// # Errors
+    /// [`Error::Paused`], and [`Error::NotRunning`].
+    pub fn check_awake(&self) -> Result<(), Error> {
+        self.sockets()?;
+        // One that does not say how it is may have a guest that answers all the same.
+        match self.status() {
+            Ok(status) if status.paused => Err(Error::Paused {
+                name: self.spec.name.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks the machine for something, and waits for the event that `answer` takes for the answer.
     pub(crate) fn ask<T>(
         &self,
@@ -169,9 +184,15 @@ impl Machine {
     }
 
     pub(crate) fn not_running(&self) -> Error {
+        let name = self.spec.name.clone();
+        let remedy = match self.state {
+            State::Suspended { .. } => format!("`clade resume {name}` lets it go on."),
+            _ => format!("Start it with `clade start {name}`."),
+        };
         Error::NotRunning {
-            name: self.spec.name.clone(),
+            name,
             state: self.state.described(),
+            remedy,
         }
     }
 }

@@ -211,15 +211,16 @@ impl Machines {
             }
         };
         let record = LifeRecord::read(folder).ok().flatten();
+        let state = State::of(folder, lock, record.as_ref());
         if lock == LockState::Free {
             self.clear_sockets(&spec.id, record.as_ref())?;
-            if spec.temporary {
+            if spec.temporary && !state.is_suspended() {
                 clear(folder)?;
                 return Ok(Found::Nothing);
             }
         }
         Ok(Found::Machine(Box::new(Machine {
-            state: State::of(folder, lock, record.as_ref()),
+            state,
             folder: folder.to_owned(),
             machines: self.clone(),
             spec,

@@ -23,11 +23,8 @@ impl Machine {
         })?
     }
 
-    /// Lets a machine that was paused go on. Returns whether it was paused.
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub fn resume_running(&self) -> Result<bool, Error> {
+    /// Lets the machine go on. Returns whether it was paused.
+    pub(crate) fn end_pause(&self) -> Result<bool, Error> {
         let changed = self.ask(&Request::Resume, PATIENCE, |event| match event {
             Event::Resumed { changed } => Some(changed),
             _ => None,

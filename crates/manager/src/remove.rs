@@ -10,7 +10,7 @@ impl Machines {
     /// Removes a machine that does not run, with all that it has.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it runs.
+    /// [`Error::Busy`] if it runs, [`Error::Suspended`].
     pub fn remove(&self, machine: &Machine) -> Result<(), Error> {
         let lock = self.lock()?;
         let Some(now) = self.again_locked(machine)? else {
@@ -22,6 +22,14 @@ impl Machines {
         };
         if now.state.is_live() {
             return Err(busy());
+        }
+        if now.state.is_suspended() {
+            let name = now.spec.name;
+            return Err(Error::Suspended {
+                reason: "what its guest has in memory would be lost",
+                remedy: format!("`clade rm -f {name}` removes it all the same."),
+                name,
+            });
         }
         let claimed = self.claim(&now.folder)?.ok_or_else(busy)?;
         let gone = self.set_aside(&now.folder, &now.spec.id)?;

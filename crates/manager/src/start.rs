@@ -40,20 +40,26 @@ impl Machine {
     /// change what the machine is from now on.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it runs, [`Error::NotFound`] if it was removed, and [`Error::Refused`]
-    /// if it cannot be built; then it stays as it is.
+    /// [`Error::AlreadyRunning`] and [`Error::Paused`] if it runs, [`Error::NotRunning`] if it is
+    /// suspended, [`Error::NotFound`] if it was removed, and [`Error::Refused`] if it cannot be built;
+    /// then it stays as it is.
     pub fn start(
         &self,
         program: Command,
         prepare: impl FnOnce(&mut MachineSpec),
     ) -> Result<(Started, Connection), Error> {
-        let (mut now, lock) = self.take_to_start()?;
+        let (mut now, lock) = self.take_to_start().map_err(|error| match error {
+            Error::AlreadyRunning { .. } => self.check_awake().err().unwrap_or(error),
+            other => other,
+        })?;
+        if now.state.is_suspended() {
+            return Err(now.not_running());
+        }
         let before = now.spec.clone();
         prepare(&mut now.spec);
         if now.spec != before {
             write_spec(&now.folder, &now.spec)?;
         }
-        now.forget_suspended()?;
         launch(&self.machines, &now.spec, &now.folder, lock, program, None)
     }
 

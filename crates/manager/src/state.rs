@@ -3,8 +3,9 @@
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
-use clade_vmm::folder::LOCK_FILE;
+use clade_vmm::folder::{LOCK_FILE, SUSPENDED_FILE};
 use clade_vmm::outcome::Outcome;
 use clade_vmm::record::{LifeRecord, host_boot};
 use serde::Serialize;
@@ -23,6 +24,11 @@ pub enum State {
         pid: u32,
         /// Since when, in seconds since 1970-01-01 UTC.
         started: u64,
+    },
+    /// It is on disk with its memory, and goes on from there when it is resumed.
+    Suspended {
+        /// Since when, in seconds since 1970-01-01 UTC.
+        since: u64,
     },
     /// It does not run any more.
     Stopped {
@@ -46,12 +52,18 @@ impl State {
         matches!(self, State::Starting | State::Running { .. })
     }
 
+    /// Whether it goes on from its memory when it next starts.
+    pub fn is_suspended(&self) -> bool {
+        matches!(self, State::Suspended { .. })
+    }
+
     /// The state in words that complete "the machine": "is running", "has stopped".
     pub fn described(&self) -> &'static str {
         match self {
             State::Created => "has never been started",
             State::Starting => "is starting",
             State::Running { .. } => "is running",
+            State::Suspended { .. } => "is suspended",
             State::Stopped { .. } => "has stopped",
             State::Lost { .. } => "was lost: its process was killed, or the host went down",
         }
@@ -59,6 +71,11 @@ impl State {
 
     /// The state of the machine in `folder`, whose lock is held or not.
     pub(crate) fn of(folder: &Path, lock: LockState, record: Option<&LifeRecord>) -> Self {
+        if lock == LockState::Free
+            && let Some(since) = suspended_since(folder)
+        {
+            return State::Suspended { since };
+        }
         match (lock, record) {
             (LockState::Held, Some(record))
                 if record.end.is_none() && lock_pid(folder) == Some(record.pid) =>
@@ -82,6 +99,15 @@ impl State {
             },
         }
     }
+}
+
+/// When the machine was suspended, in seconds since 1970-01-01 UTC, if it was.
+fn suspended_since(folder: &Path) -> Option<u64> {
+    let written = fs::metadata(folder.join(SUSPENDED_FILE)).ok()?.modified();
+    let since = written
+        .ok()
+        .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Some(since.map_or(0, |since| since.as_secs()))
 }
 
 /// Whether somebody has a machine's folder.
@@ -164,6 +190,14 @@ mod tests {
             ..alive.clone()
         };
         assert_eq!(of(LockState::Free, Some(&before)), lost(true));
+        fs::write(folder.join(SUSPENDED_FILE), "").expect("mark");
+        let now = clade_vmm::record::now();
+        for record in [&ended, &alive, &before] {
+            let state = of(LockState::Free, Some(record));
+            assert!(matches!(state, State::Suspended { since } if since.abs_diff(now) < 60));
+        }
+        // Its process is about to end, or to go on from it.
+        assert_eq!(of(LockState::Held, Some(&alive)), running);
     }
 
     #[test]

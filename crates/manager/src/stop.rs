@@ -38,15 +38,30 @@ pub enum Stopped {
 
 impl Machine {
     /// Asks the guest to power off, as its power button does, and waits for that; after `patience`
-    /// ends the machine as [`Machine::kill`] does.
+    /// ends the machine as [`Machine::kill`] does. One that is paused goes on first.
     ///
     /// # Errors
-    /// When it can neither be asked nor ended.
+    /// When it can neither be asked nor ended; [`Error::Suspended`] for one that could be asked only
+    /// if it went on, unless there is no patience anyway.
     pub fn stop(&self, patience: Duration) -> Result<Stopped, Error> {
         let deadline = Instant::now() + patience;
-        let Some(now) = self.settled()?.filter(|now| now.state.is_live()) else {
+        let Some(now) = self.settled()? else {
             return Ok(Stopped::Already);
         };
+        if now.state.is_suspended() && !patience.is_zero() {
+            let name = now.spec.name;
+            return Err(Error::Suspended {
+                reason: "its guest cannot power off",
+                remedy: format!("`clade kill {name}` ends it as if its power were cut."),
+                name,
+            });
+        }
+        if !now.state.is_live() || patience.is_zero() {
+            return now.kill();
+        }
+        if now.check_awake().is_err() {
+            now.resume_running()?;
+        }
         let mut connection = match now.connect() {
             Ok(connection) => connection,
             Err(_) => return now.kill(),
@@ -60,14 +75,20 @@ impl Machine {
         }
     }
 
-    /// Ends the machine at once, as if its power were cut.
+    /// Ends the machine at once, as if its power were cut. One that is suspended loses its memory.
     ///
     /// # Errors
     /// When its process cannot be ended.
     pub fn kill(&self) -> Result<Stopped, Error> {
-        let Some(now) = self.settled()?.filter(|now| now.state.is_live()) else {
+        let Some(now) = self.settled()? else {
             return Ok(Stopped::Already);
         };
+        if now.discard_suspended()? {
+            return Ok(Stopped::ByForce);
+        }
+        if !now.state.is_live() {
+            return Ok(Stopped::Already);
+        }
         if now.cut_power().is_err() {
             now.kill_process()?;
         }

@@ -21,7 +21,7 @@ pub enum Goal {
     Running,
     /// Its guest says that it is ready to be worked with.
     Ready,
-    /// It does not run any more.
+    /// It does not run any more. One that is suspended has not stopped.
     Stopped,
 }
 
@@ -53,10 +53,11 @@ impl Machine {
                     _ => Waited::Removed,
                 });
             };
+            let stopped = !now.state.is_live() && !now.state.is_suspended();
             let running = matches!(now.state, State::Running { .. });
             match goal {
                 Goal::Running if running => return Ok(Waited::Reached(now.state)),
-                Goal::Stopped if !now.state.is_live() => return Ok(Waited::Reached(now.state)),
+                Goal::Stopped if stopped => return Ok(Waited::Reached(now.state)),
                 Goal::Ready if running && now.status().is_ok_and(|status| status.ready) => {
                     return Ok(Waited::Reached(now.state));
                 }

@@ -17,6 +17,10 @@ pub const LOCK_FILE: &str = "lock";
 /// Name of the file in a machine's folder that takes what Clade itself has to say.
 pub const MACHINE_LOG_FILE: &str = "machine.log";
 
+/// Name of the file in a machine's folder that says that it is suspended: its memory is there, and it
+/// goes on from it when it next starts.
+pub const SUSPENDED_FILE: &str = "suspended.json";
+
 /// The folders of this process's machine, the lasting one open.
 #[derive(Debug)]
 pub(crate) struct MachineFolder {
@@ -42,6 +46,11 @@ impl MachineFolder {
 
     pub(crate) fn sockets(&self) -> &Path {
         &self.sockets
+    }
+
+    /// Whether the machine is to go on from what was kept of it.
+    pub(crate) fn is_suspended(&self) -> bool {
+        rustix::fs::statat(&self.handle, SUSPENDED_FILE, AtFlags::empty()).is_ok()
     }
 
     /// Gives the machine free: from now on another process may run or remove it.

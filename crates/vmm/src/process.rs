@@ -151,7 +151,7 @@ impl Prepared {
         // Disks are closed before anybody else may open them.
         drop(backends);
         // And all this before anybody hears of the end: whoever does finds the machine free.
-        if temporary {
+        if temporary && !folder.is_suspended() {
             folder.remove();
         } else {
             if let Err(error) = recorder.end(&outcome) {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use clade_manager::Machines;
+use clade_manager::{Error, Machines};
 
 use crate::failure::Failure;
 use crate::session::{self, End};
@@ -27,6 +27,10 @@ impl Console {
         } else {
             Input::Stream
         };
+        if let Err(paused @ Error::Paused { .. }) = machine.check_awake() {
+            // What it said before can be seen all the same.
+            style::talk(&paused.to_string());
+        }
         if terminal && io::stderr().is_terminal() {
             style::note(&format!("{name} · Ctrl-] detaches"));
         }

@@ -9,6 +9,8 @@ use crate::several;
 use crate::waiting::Waiting;
 
 /// End machines at once, as if their power were cut.
+///
+/// Those that are suspended lose their memory, and boot when they next start.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Kill {
     /// The machines: names, ids, or the beginning of either.

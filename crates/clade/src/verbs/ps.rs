@@ -11,10 +11,10 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::{size, state, style, table};
 
-/// List the machines that run, or all.
+/// List the machines that run, are paused or suspended; or all.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ps {
-    /// Those that do not run, too.
+    /// Those that have stopped, too.
     #[arg(long, short)]
     all: bool,
     /// Print JSON, with every detail.
@@ -53,7 +53,8 @@ impl Ps {
             unreadable,
         } = Machines::of_user()?.survey()?;
         let wanted = machines.into_iter();
-        let wanted = wanted.filter(|machine| self.all || machine.state.is_live());
+        let is_alive = |state: &State| state.is_live() || state.is_suspended();
+        let wanted = wanted.filter(|machine| self.all || is_alive(&machine.state));
         let rows: Vec<Row> = wanted.map(Row::of).collect();
         if self.json {
             table::print_json(&rows)?;

@@ -42,7 +42,18 @@ impl Restore {
                 origin.name, self.snapshot
             ))
         })?;
-        machine.kill()?;
+        if machine.spec.temporary {
+            return Err(Failure::new(format!(
+                "machine '{0}' is removed when it ends, so it cannot go back to what it was\n\
+                 `clade restore {1} --as NAME` makes a new one.",
+                machine.spec.name, self.snapshot
+            )));
+        }
+        // Before anything is given up.
+        snapshot.check()?;
+        if machine.state.is_live() {
+            machine.kill()?;
+        }
         if let Some((started, connection)) =
             machine.restore(&snapshot, machine_process::command())?
         {

@@ -25,12 +25,9 @@ impl Resume {
     }
 }
 
-fn resume(machine: &Machine) -> Result<(), Failure> {
-    if machine.is_suspended() {
-        let (started, connection) = machine.resume_suspended(machine_process::command())?;
+pub(super) fn resume(machine: &Machine) -> Result<(), Failure> {
+    if let Some((started, connection)) = machine.resume(machine_process::command())? {
         leave_running(started, connection)?;
-    } else {
-        machine.resume_running()?;
     }
     Ok(settle::in_background(std::slice::from_ref(
         &machine.spec.name,

@@ -12,7 +12,8 @@ use crate::{several, style};
 /// Ask machines to power off, and end those that do not.
 ///
 /// Presses each machine's power button and waits for its guest to switch off. A guest that does not
-/// within the time-out, or has no driver for the button, is ended as if its power were cut.
+/// within the time-out, or has no driver for the button, is ended as if its power were cut. A machine that
+/// is paused goes on first; one that is suspended is told of, and left as it is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stop {
     /// The machines: names, ids, or the beginning of either.

@@ -35,7 +35,7 @@ enum What {
     Running,
     /// Its guest says that it is ready to be worked with.
     Ready,
-    /// It does not run any more.
+    /// It does not run any more, and is not suspended.
     Stopped,
 }
 
@@ -92,11 +92,16 @@ impl Wait {
 }
 
 fn missed(name: &str, state: &State) -> Failure {
+    let why = state.described();
+    let how = state::short(state);
+    let remedy = match state {
+        State::Suspended { .. } => format!("`clade resume {name}` lets it go on."),
+        _ => format!(
+            "`clade logs {name}` shows what its console said; `clade start {name}` starts it again."
+        ),
+    };
     Failure::new(format!(
-        "machine '{name}' does not become ready: it {} ({})\n\
-         `clade logs {name}` shows what its console said; `clade start {name}` starts it again.",
-        state.described(),
-        state::short(state),
+        "machine '{name}' does not become ready: it {why} ({how})\n{remedy}"
     ))
 }
 

@@ -16,4 +16,3 @@ mod suspend;
 
 pub use clone::CloneOrder;
 pub use snapshot::SnapshotOptions;
-pub use suspend::SUSPENDED_FILE;

@@ -158,7 +158,7 @@ impl Machine {
         for name in files::of_config(&self.folder, &spec.config)? {
             draft.link(&self.folder.join(&name), &name)?;
         }
-        let taken = if !disks_only && self.is_suspended() {
+        let taken = if !disks_only && self.state.is_suspended() {
             Some(self.link_suspended(&draft)?)
         } else {
             None

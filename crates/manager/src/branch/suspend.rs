@@ -11,7 +11,9 @@ use clade_store::sealed::{self, Document};
 use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
 use clade_store::{FileName, Lock};
 use clade_vmm::control::Connection;
+use clade_vmm::folder::SUSPENDED_FILE;
 use clade_vmm::machine::Taken;
+use clade_vmm::spec::SPEC_FILE;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, layer_name, name_of};
@@ -23,9 +25,9 @@ use crate::names::new_id;
 use crate::start::launch;
 use crate::{Error, Machine, Started};
 
-/// Name of the file in a machine's folder that says that it is suspended: its memory is there, and it
-/// goes on from it when it next starts.
-pub const SUSPENDED_FILE: &str = "suspended.json";
+/// The file in a machine's folder whose lock whoever suspends it or lets it go on holds. It is not
+/// [`snapshot::LOCK`], which is held by those, too, who wait for its guest to do something.
+const STILL_LOCK: &str = "still.lock";
 
 /// What a suspended machine has in its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,17 +50,25 @@ impl Machine {
     pub fn suspend(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         disks::check(&self.spec)?;
         let _alone = Lock::acquire(&self.folder.join(snapshot::LOCK), || ())?;
-        if !self.state.is_live() {
-            return Err(self.not_running());
+        let (_still, now) = self.held_still()?;
+        if now.state.is_suspended() {
+            return Ok(());
         }
-        let was_paused = !self.pause()?;
-        let written = self.write_suspended(progress);
+        let was_paused = !now.pause()?;
+        let written = now.write_suspended(progress);
         if written.is_err() && !was_paused {
-            self.resume_running()?;
+            now.let_go_on()?;
         }
         written?;
-        self.kill()?;
+        now.kill()?;
         Ok(())
+    }
+
+    /// The machine as it is, while nobody else suspends it or lets it go on.
+    fn held_still(&self) -> Result<(Lock, Machine), Error> {
+        let still = Lock::acquire(&self.folder.join(STILL_LOCK), || ())?;
+        let now = self.settled()?.ok_or_else(|| self.gone())?;
+        Ok((still, now))
     }
 
     /// Of a machine that stands still.
@@ -106,20 +116,50 @@ impl Machine {
             files: records,
             layers: taken.layers.clone(),
         };
+        if self.spec.temporary {
+            // It was not thought to last.
+            let path = folder.join(SPEC_FILE);
+            let spec = File::open(&path).map_err(Error::io("open", &path))?;
+            spec.sync_all().map_err(Error::io("sync", &path))?;
+            clade_store::sync_folder(self.machines.folder())?;
+        }
         sealed::write(&folder.join(SUSPENDED_FILE), &suspended)?;
         files::drop_layers(folder, &taken.layers)
     }
 
-    /// Whether it goes on from its memory when it next starts.
-    pub fn is_suspended(&self) -> bool {
-        !self.state.is_live() && self.folder.join(SUSPENDED_FILE).exists()
-    }
-
-    /// Lets a suspended machine go on.
+    /// Lets the machine go on if it is suspended or paused. One that was suspended is started, as by
+    /// [`Machine::start`], and returned.
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`], and when what was kept of it is damaged; it then stays as it is.
-    pub fn resume_suspended(&self, program: Command) -> Result<(Started, Connection), Error> {
+    /// [`Error::NotRunning`] if it is neither and does not run, and when what was kept of it is damaged;
+    /// it then stays as it is.
+    pub fn resume(&self, program: Command) -> Result<Option<(Started, Connection)>, Error> {
+        let (_still, now) = self.held_still()?;
+        if now.state.is_suspended() {
+            return now.resume_suspended(program).map(Some);
+        }
+        now.let_go_on()?;
+        Ok(None)
+    }
+
+    /// Lets a machine that was paused go on. Returns whether it was paused.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume_running(&self) -> Result<bool, Error> {
+        let (_still, now) = self.held_still()?;
+        now.let_go_on()
+    }
+
+    fn let_go_on(&self) -> Result<bool, Error> {
+        // Whoever was about to suspend it may have died on the way.
+        if self.state.is_live() {
+            self.forget_suspended()?;
+        }
+        self.end_pause()
+    }
+
+    fn resume_suspended(&self, program: Command) -> Result<(Started, Connection), Error> {
         let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
         for (name, record) in &suspended.files {
             record.check_path(&self.folder.join(name))?;
@@ -132,6 +172,19 @@ impl Machine {
         // Before its guest does anything: it goes on from there once.
         now.forget_suspended()?;
         Ok(started)
+    }
+
+    /// Gives up the memory of a machine that is suspended. Returns whether it was.
+    pub(crate) fn discard_suspended(&self) -> Result<bool, Error> {
+        if !self.state.is_suspended() {
+            return Ok(false);
+        }
+        let _all = self.machines.lock()?;
+        match self.machines.claim(&self.folder)? {
+            Some(_lock) => self.forget_suspended().map(|()| true),
+            // It has been resumed meanwhile.
+            None => Ok(false),
+        }
     }
 
     /// What was kept of its memory is no longer to be gone on from.
