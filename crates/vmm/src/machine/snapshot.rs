@@ -161,8 +161,8 @@ impl MachineHandle {
         if let Some(saving) = &mut saving {
             saving.copy_ahead(&mut base, copied)?;
         }
-        let frozen = self.freeze()?;
         let stopped = Instant::now();
+        let frozen = self.freeze()?;
         let state = match &mut saving {
             Some(saving) => {
                 saving.copy_last(&mut base)?;
