@@ -25,8 +25,8 @@ mod stop;
 mod testing;
 mod wait;
 
-pub use branch::{CloneOrder, SnapshotOptions};
-pub use clade_store::snapshots::{Snapshot, Snapshots};
+pub use branch::{CloneOrder, SnapshotNames, SnapshotOptions};
+pub use clade_store::snapshots::{Size, Snapshot, Snapshots};
 pub use create::{Draft, Order};
 pub use error::Error;
 pub use host::{Host, MAX_CPUS, MIN_MEMORY};

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clade_store::snapshots::Size;
 use clade_vmm::control::{Connection, Event, FromMachine, Request, SOCKET_FILE, Status, WireError};
 use clade_vmm::record::LifeRecord;
 use clade_vmm::spec::MachineSpec;
@@ -36,6 +37,14 @@ impl Machine {
     /// What is known of its latest life; `None` if it has never run.
     pub fn record(&self) -> Option<&LifeRecord> {
         self.record.as_ref()
+    }
+
+    /// The room that all that it has takes on disk.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn size(&self) -> Result<Size, Error> {
+        Ok(Size::of_folder(&self.folder)?)
     }
 
     /// The folder of its sockets, which exists while it runs.

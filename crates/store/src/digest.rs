@@ -1,5 +1,6 @@
 //! Checksums of files that never change, and when to believe in them without reading the file.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
@@ -28,6 +29,16 @@ impl Blake3 {
     /// # Errors
     /// The file cannot be read.
     pub fn of_file(file: &File) -> io::Result<Self> {
+        Self::of_file_with(file, &mut |_| ())
+    }
+
+    /// The same, telling `progress` of every few bytes how many they are.
+    fn of_file_with(file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<Self> {
+        let mut told = 0;
+        let mut tell = |read: u64| {
+            progress(read.saturating_sub(told));
+            told = read;
+        };
         let length = file.metadata()?.len();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&length.to_le_bytes());
@@ -42,8 +53,10 @@ impl Blake3 {
                 hasher.update(&number.to_le_bytes());
                 hasher.update(piece);
             }
+            tell(start + piece.len() as u64);
             next = next_data(file, start + PIECE)?;
         }
+        tell(length);
         Ok(Self(hasher.finalize()))
     }
 }
@@ -150,12 +163,16 @@ impl FileRecord {
     /// # Errors
     /// The file cannot be read, or has another content.
     pub fn verify(&self, file: &File) -> Result<(), ContentError> {
+        self.verify_with(file, &mut |_| ())
+    }
+
+    fn verify_with(&self, file: &File, progress: &mut dyn FnMut(u64)) -> Result<(), ContentError> {
         let (size, expected) = (file.metadata()?.len(), self.size);
         if size != expected {
             let reason = format!("it has {size} bytes in place of {expected}");
             return Err(ContentError::damaged(reason));
         }
-        if Blake3::of_file(file)? != self.blake3 {
+        if Blake3::of_file_with(file, progress)? != self.blake3 {
             return Err(ContentError::no_match());
         }
         Ok(())
@@ -176,9 +193,42 @@ impl FileRecord {
     /// # Errors
     /// As there, naming the file.
     pub fn verify_path(&self, path: &Path) -> Result<(), Error> {
-        let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-        self.verify(&file)
-            .map_err(|error| Error::content(path, error))
+        Verifier::default().verify(self, path, &mut |_| ())
+    }
+}
+
+/// Verifies files, of which several may be one under different names: that is read once.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    /// Device, number and checksum of those that are as they should be.
+    whole: BTreeSet<(u64, u64, [u8; 32])>,
+}
+
+impl Verifier {
+    /// [`FileRecord::verify`] of the file with this name. `progress` is told of every few bytes that
+    /// were read, or need not be, how many they are.
+    ///
+    /// # Errors
+    /// As there, naming the file.
+    pub fn verify(
+        &mut self,
+        record: &FileRecord,
+        path: &Path,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Error> {
+        let failed = |error| Error::io("open", path, error);
+        let file = File::open(path).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        let key = (meta.dev(), meta.ino(), *record.blake3.0.as_bytes());
+        if self.whole.contains(&key) {
+            progress(record.size);
+            return Ok(());
+        }
+        record
+            .verify_with(&file, progress)
+            .map_err(|error| Error::content(path, error))?;
+        self.whole.insert(key);
+        Ok(())
     }
 }
 

@@ -23,6 +23,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::digest::Verifier;
 use crate::{ContentError, Error, FileName, sealed};
 
 pub use draft::DraftSnapshot;
@@ -99,7 +100,7 @@ impl Snapshots {
                 }
             }
         }
-        let age = |one: &Snapshot| (one.manifest.created, one.name.clone());
+        let age = |one: &Snapshot| (one.manifest.created_ns(), one.name.clone());
         survey.snapshots.sort_by_key(age);
         survey.unreadable.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(survey)
@@ -179,7 +180,7 @@ impl Snapshots {
     /// [`Error::NoSnapshot`], and as [`Snapshots::get`].
     pub fn verify(&self, name: &FileName) -> Result<Vec<Error>, Error> {
         let snapshot = self.get(name)?.ok_or_else(|| self.no_snapshot(name))?;
-        Ok(snapshot.verify())
+        Ok(snapshot.verify(&mut Verifier::default(), &mut |_| ()))
     }
 
     fn no_snapshot(&self, name: &FileName) -> Error {

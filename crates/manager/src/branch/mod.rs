@@ -15,4 +15,5 @@ mod snapshot;
 mod suspend;
 
 pub use clone::CloneOrder;
+pub use find::SnapshotNames;
 pub use snapshot::SnapshotOptions;

@@ -114,12 +114,14 @@ impl DraftSnapshot {
     /// As there, and [`Error::SnapshotExists`].
     pub fn commit_as(self, name: &FileName, details: Details) -> Result<Snapshot, Error> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH);
+        let created = created.unwrap_or_default();
         let mut snapshot = Snapshot {
             name: name.clone(),
             folder: self.passing.path().to_owned(),
             manifest: Manifest {
                 id: self.id.clone(),
-                created: created.map_or(0, |since| since.as_secs()),
+                created: created.as_secs(),
+                created_nanos: created.subsec_nanos(),
                 details,
                 files: self.seal_files()?,
             },

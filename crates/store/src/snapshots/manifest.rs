@@ -22,10 +22,21 @@ pub struct Manifest {
     pub id: FileName,
     /// When it was made, in seconds since 1970.
     pub created: u64,
+    /// And nanoseconds.
+    #[serde(default)]
+    pub created_nanos: u32,
     /// What its maker says of it.
     pub details: Details,
     /// Every file but the manifest.
     pub files: BTreeMap<FileName, FileRecord>,
+}
+
+impl Manifest {
+    /// When it was made, in nanoseconds since 1970.
+    pub fn created_ns(&self) -> u64 {
+        let seconds = self.created.saturating_mul(1_000_000_000);
+        seconds.saturating_add(self.created_nanos.into())
+    }
 }
 
 /// What the maker of a snapshot says of it.

@@ -1,8 +1,9 @@
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{MEMORY_INDEX, Manifest, STATE};
+use crate::digest::Verifier;
 use crate::memory::MemoryIndex;
 use crate::{ContentError, Error, FileName};
 
@@ -16,13 +17,40 @@ pub struct Snapshot {
     pub(super) folder: PathBuf,
 }
 
-/// Room that the files of a snapshot take, in bytes of the disk.
+/// Room that the files of a snapshot or a machine take, in bytes of the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// What is freed with the snapshot.
+    /// What is freed with it.
     pub own: u64,
     /// What others have as well.
     pub shared: u64,
+}
+
+impl Size {
+    /// The room that all files in a folder take. It may change meanwhile; links that lead elsewhere take
+    /// none.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn of_folder(folder: &Path) -> Result<Self, Error> {
+        let failed = |error| Error::io("list", folder, error);
+        let mut size = Self::default();
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            match entry.map_err(failed)?.metadata() {
+                Ok(meta) if meta.is_file() => size.add(&meta),
+                _ => {}
+            }
+        }
+        Ok(size)
+    }
+
+    fn add(&mut self, meta: &Metadata) {
+        let of_kind = match meta.nlink() {
+            1 => &mut self.own,
+            _ => &mut self.shared,
+        };
+        *of_kind += meta.blocks() * 512;
+    }
 }
 
 impl Snapshot {
@@ -48,11 +76,12 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Reads all its files, and says all that is wrong.
-    pub fn verify(&self) -> Vec<Error> {
+    /// Reads all its files, but for those that `verifier` has read, and says all that is wrong.
+    /// `progress` is told of every few bytes how many they are.
+    pub fn verify(&self, verifier: &mut Verifier, progress: &mut dyn FnMut(u64)) -> Vec<Error> {
         let files = self.manifest.files.iter();
         files
-            .map(|(name, record)| record.verify_path(&self.path(name)))
+            .map(|(name, record)| verifier.verify(record, &self.path(name), progress))
             .filter_map(Result::err)
             .collect()
     }
@@ -67,11 +96,7 @@ impl Snapshot {
         let files = self.manifest.files.keys().map(|name| self.path(name));
         for path in files.chain([manifest]) {
             let meta = fs::metadata(&path).map_err(|error| Error::io("inspect", &path, error))?;
-            let of_kind = match meta.nlink() {
-                1 => &mut size.own,
-                _ => &mut size.shared,
-            };
-            *of_kind += meta.blocks() * 512;
+            size.add(&meta);
         }
         Ok(size)
     }
