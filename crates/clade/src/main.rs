@@ -15,6 +15,7 @@ mod session;
 mod settle;
 mod several;
 mod size;
+mod snapshots;
 mod state;
 mod stats;
 mod stdin;
@@ -22,6 +23,7 @@ mod style;
 mod table;
 mod terminal;
 mod transfer;
+mod tree;
 mod verbs;
 mod volume;
 mod waiting;
@@ -60,6 +62,8 @@ enum Verb {
     Snapshot(verbs::snapshot::Snapshot),
     Restore(verbs::restore::Restore),
     Clone(verbs::clone::Clone),
+    Tree(verbs::tree::Tree),
+    Verify(verbs::verify::Verify),
     Rm(verbs::rm::Rm),
     Rename(verbs::rename::Rename),
     Update(verbs::update::Update),
@@ -102,6 +106,8 @@ fn main() -> ExitCode {
         Verb::Snapshot(snapshot) => snapshot.run(),
         Verb::Restore(restore) => restore.run(),
         Verb::Clone(clone) => clone.run(),
+        Verb::Tree(tree) => tree.run(),
+        Verb::Verify(verify) => verify.run(),
         Verb::Rm(rm) => rm.run(),
         Verb::Rename(rename) => rename.run(),
         Verb::Update(update) => update.run(),

@@ -1,6 +1,7 @@
 //! How a machine is, in words for people.
 
 use clade_manager::State;
+use clade_vmm::control::Status;
 use clade_vmm::outcome::Outcome;
 
 /// In a word or two: `running`, `failed (3)`.
@@ -35,6 +36,16 @@ pub(crate) fn with_age(state: &State, now: u64) -> String {
             format!("{} {age} ago", short(state))
         }
         _ => short(state),
+    }
+}
+
+/// [`with_age`], with what a running machine says of itself; `None` if it does not answer.
+pub(crate) fn observed(state: &State, status: Option<&Status>, now: u64) -> String {
+    match (state, status) {
+        (State::Running { .. }, None) => "no answer".to_owned(),
+        (_, Some(status)) if status.paused => "paused".to_owned(),
+        (_, Some(status)) if status.foreground => "running, attached".to_owned(),
+        _ => with_age(state, now),
     }
 }
 

@@ -379,6 +379,14 @@ fn an_image_on_another_file_system_stays_while_a_machine_needs_it() {
         refused.stderr.contains("another file system"),
         "{refused:?}"
     );
+    // A snapshot has a copy of its own, and needs neither machine nor image.
+    assert_eq!(home.run(&["snapshot", "box", "-t", "a"]).code, Some(0));
     assert_eq!(home.run(&["rm", "box"]).code, Some(0));
     assert_eq!(home.run(&["rmi", &name]).code, Some(0));
+    assert_eq!(home.run(&["verify"]).stdout(), "box@a is whole\n");
+    let restored = home.run(&["restore", "box@a", "--as", "again"]);
+    assert_eq!(restored.stdout(), "again\n", "{restored:?}");
+    wait_until("it has begun again", || {
+        home.run(&["logs", "again"]).stdout().contains("/app")
+    });
 }

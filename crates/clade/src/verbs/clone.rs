@@ -7,6 +7,7 @@ use clade_manager::{CloneOrder, Error, Machine, Machines, Snapshot};
 
 use crate::failure::Failure;
 use crate::settle;
+use crate::snapshots::{self, Meant};
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 
@@ -49,13 +50,9 @@ impl Clone {
             names: names.collect(),
             temporary: self.rm,
         };
-        match machines.find(&self.source) {
-            Ok(machine) => make(&machines, None, Some(&machine), &order),
-            Err(not_found) => match machines.find_snapshot(&self.source) {
-                Ok(snapshot) => make(&machines, Some(&snapshot), None, &order),
-                Err(error) if self.source.contains('@') => Err(error.into()),
-                Err(_) => Err(not_found.into()),
-            },
+        match snapshots::find(&machines, &self.source)? {
+            Meant::Machine(machine) => make(&machines, None, Some(&machine), &order),
+            Meant::Snapshot(snapshot) => make(&machines, Some(&snapshot), None, &order),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! `clade inspect`
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clade_manager::{Machine, Machines, State};
+use clade_manager::{Machine, Machines, Snapshot, SnapshotNames, State};
 use clade_net::Forward;
+use clade_store::FileName;
+use clade_store::digest::FileRecord;
 use clade_vmm::control::Status;
 use clade_vmm::network::read_forwards;
 use clade_vmm::record::LifeRecord;
@@ -12,14 +15,15 @@ use clade_vmm::spec::{MachineSpec, SerialName};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::{several, table};
+use crate::snapshots::{self, Meant, Summary};
+use crate::table;
 
-/// Print all that is known of machines, as JSON.
+/// Print all that is known of machines and snapshots, as JSON.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inspect {
-    /// The machines: names, ids, or the beginning of either.
+    /// The machines: names, ids, or the beginning of either; or snapshots: MACHINE@TAG or ids.
     #[arg(required = true, value_name = "MACHINE")]
-    machines: Vec<String>,
+    names: Vec<String>,
     /// For those who are used to say so: it prints JSON anyway.
     #[arg(long, hide = true)]
     json: bool,
@@ -52,11 +56,40 @@ struct SerialPort<'a> {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let machines = several::find(&Machines::of_user()?, &self.machines)?;
-        let all: Vec<_> = machines.iter().map(everything).collect();
-        table::print_json(&all)?;
+        let machines = Machines::of_user()?;
+        let names = self.names.iter();
+        let found = names.map(|text| snapshots::find(&machines, text));
+        let found = found.collect::<Result<Vec<_>, _>>()?;
+        let values = found.iter().map(|meant| match meant {
+            Meant::Machine(machine) => Ok(serde_json::to_value(everything(machine))?),
+            Meant::Snapshot(snapshot) => of_snapshot(&machines, snapshot),
+        });
+        table::print_json(&values.collect::<Result<Vec<_>, Failure>>()?)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A snapshot with all that its manifest says.
+#[derive(Debug, Serialize)]
+struct WholeSnapshot<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    folder: &'a Path,
+    /// The machine as it was.
+    spec: &'a serde_json::Value,
+    files: &'a BTreeMap<FileName, FileRecord>,
+}
+
+fn of_snapshot(machines: &Machines, snapshot: &Snapshot) -> Result<serde_json::Value, Failure> {
+    let all = machines.snapshots()?.list();
+    let all = all.map_err(clade_manager::Error::from)?;
+    let names = SnapshotNames::of(&all.snapshots, &machines.list()?);
+    Ok(serde_json::to_value(WholeSnapshot {
+        summary: Summary::of(snapshot, names.get(snapshot)),
+        folder: snapshot.folder(),
+        spec: &snapshot.manifest.details.config,
+        files: &snapshot.manifest.files,
+    })?)
 }
 
 fn everything(machine: &Machine) -> Everything<'_> {

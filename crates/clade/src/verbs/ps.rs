@@ -44,6 +44,8 @@ struct Row {
     paused: Option<bool>,
     /// In seconds.
     uptime: Option<u64>,
+    #[serde(skip)]
+    status: Option<Status>,
 }
 
 impl Ps {
@@ -123,7 +125,8 @@ impl Row {
             foreground: ask(|status| status.foreground),
             ready: ask(|status| status.ready),
             paused: ask(|status| status.paused),
-            uptime: answer.map(|status| status.uptime),
+            uptime: answer.as_ref().map(|status| status.uptime),
+            status: answer,
         }
     }
 
@@ -133,12 +136,7 @@ impl Row {
             let kernel = self.kernel.as_deref().unwrap_or("-");
             kernel.rsplit('/').next().unwrap_or_default().to_owned()
         };
-        let status = match (self.answers, self.foreground) {
-            (Some(false), _) => "no answer".to_owned(),
-            _ if self.paused == Some(true) => "paused".to_owned(),
-            (_, Some(true)) => "running, attached".to_owned(),
-            _ => state::with_age(&self.state, now),
-        };
+        let status = state::observed(&self.state, self.status.as_ref(), now);
         let ports = (!self.ports.is_empty()).then(|| self.ports.join(", "));
         [
             self.name.clone(),

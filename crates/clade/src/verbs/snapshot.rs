@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clade_manager::{Machines, SnapshotOptions};
+use clade_manager::{Error, Machines, Snapshot as Taken, SnapshotNames, SnapshotOptions};
+use clade_store::FileName;
+use clade_vmm::record;
 
 use crate::failure::Failure;
-use crate::size;
+use crate::snapshots::{self, Summary};
 use crate::waiting::Waiting;
+use crate::{size, state, table};
 
 /// Keep a machine as it is now: memory, disks and all, while it runs.
 ///
@@ -34,6 +37,14 @@ pub(crate) struct Snapshot {
 
 #[derive(Debug, clap::Subcommand)]
 enum SnapshotVerb {
+    /// List snapshots, oldest first.
+    Ls {
+        /// Only those of this machine, which may be gone: its name, its id, or the beginning of either.
+        machine: Option<String>,
+        /// Print JSON, with every detail.
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove snapshots. What others share with them they keep.
     Rm {
         /// The snapshots: MACHINE@TAG, ids, or the beginning of ids.
@@ -45,6 +56,7 @@ enum SnapshotVerb {
 impl Snapshot {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
+            Some(SnapshotVerb::Ls { machine, json }) => list(machine.as_deref(), json),
             Some(SnapshotVerb::Rm { snapshots }) => remove(&snapshots),
             None => self.take(),
         }
@@ -98,15 +110,73 @@ fn check_tag(tag: &str) -> Result<(), Failure> {
     )))
 }
 
+fn list(machine: Option<&str>, json: bool) -> Result<ExitCode, Failure> {
+    let machines = Machines::of_user()?;
+    let all = machines.snapshots()?.list();
+    let all = all.map_err(Error::from)?;
+    let names = SnapshotNames::of(&all.snapshots, &machines.list()?);
+    let chosen = match machine {
+        Some(machine) => of_machine(&machines, machine)?,
+        None => all.snapshots,
+    };
+    let rows: Vec<_> = chosen
+        .iter()
+        .map(|one| Summary::of(one, names.get(one)))
+        .collect();
+    if json {
+        table::print_json(&rows)?;
+    } else {
+        let now = record::now();
+        let lines: Vec<_> = rows.iter().map(|row| cells(row, now)).collect();
+        let heading = ["SNAPSHOT", "ID", "MEMORY", "OWN", "SHARED", "PAUSE", "AGE"];
+        table::print(heading, &lines)?;
+    }
+    if machine.is_none() {
+        snapshots::tell_of_unreadable(&all.unreadable);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The snapshots of a machine, which exists if it has none.
+fn of_machine(machines: &Machines, text: &str) -> Result<Vec<Taken>, Failure> {
+    let found = machines.snapshots_of(text)?;
+    if found.is_empty() {
+        machines.find(text)?;
+    }
+    Ok(found)
+}
+
+fn cells(row: &Summary<'_>, now: u64) -> [String; 7] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        row.name.to_owned(),
+        row.id(),
+        row.memory.map_or("disks only".to_owned(), size::show),
+        or_dash(row.own.map(size::show)),
+        or_dash(row.shared.map(size::show)),
+        or_dash(snapshots::pause(row.pause_ns)),
+        state::duration(now.saturating_sub(row.created)),
+    ]
+}
+
+/// The name of a snapshot's folder, which may be damaged.
+fn folder_of(machines: &Machines, text: &str) -> Result<FileName, Error> {
+    let error = match machines.find_snapshot(text) {
+        Ok(snapshot) => return Ok(snapshot.name),
+        Err(error) => error,
+    };
+    let unreadable = machines.snapshots()?.list()?.unreadable;
+    let mut names = unreadable.into_iter().map(|one| one.name);
+    names.find(|name| name.as_str() == text).ok_or(error)
+}
+
 fn remove(texts: &[String]) -> Result<ExitCode, Failure> {
     let machines = Machines::of_user()?;
     let snapshots = machines.snapshots()?;
     // All are found before any is removed.
-    let found = texts.iter().map(|text| machines.find_snapshot(text));
-    for (snapshot, text) in found.collect::<Result<Vec<_>, _>>()?.iter().zip(texts) {
-        snapshots
-            .remove(&snapshot.name)
-            .map_err(clade_manager::Error::from)?;
+    let found = texts.iter().map(|text| folder_of(&machines, text));
+    for (name, text) in found.collect::<Result<Vec<_>, _>>()?.iter().zip(texts) {
+        snapshots.remove(name).map_err(Error::from)?;
         writeln!(io::stdout(), "{text}").map_err(|error| Failure::of_output(&error))?;
     }
     Ok(ExitCode::SUCCESS)
