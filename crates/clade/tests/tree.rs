@@ -194,6 +194,24 @@ fn damage_is_found_and_named() {
     );
     assert!(verified.stdout().contains("web@b is whole"), "{verified:?}");
     assert_eq!(home.run(&["verify", "web@b"]).code, Some(0));
+    let running = home.run(&["verify", "web"]);
+    assert_eq!(running.code, Some(125), "{running:?}");
+    done(&home.run(&["suspend", "web"]));
+    assert_eq!(done(&home.run(&["verify", "web"])), "web is whole");
+    let state = home.path("data/clade/machines/web/state.json");
+    let mut kept = fs::read(&state).expect("file");
+    kept[9] ^= 1;
+    fs::write(&state, kept).expect("write");
+    let verified = home.run(&["verify"]);
+    assert!(
+        verified.stdout().contains("web is damaged\n"),
+        "{verified:?}"
+    );
+    // Nothing goes on from that.
+    let resumed = home.run(&["resume", "web"]);
+    assert_eq!(resumed.code, Some(125), "{resumed:?}");
+    assert!(resumed.stderr.contains("state.json"), "{resumed:?}");
+    done(&home.run(&["kill", "web"]));
     let verified = home.run(&["verify", "web@a", "--json"]);
     let rows: serde_json::Value = serde_json::from_slice(&verified.stdout).expect("JSON");
     assert_eq!((verified.code, &rows[0]["whole"]), (Some(1), &false.into()));

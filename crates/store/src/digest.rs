@@ -255,6 +255,32 @@ mod tests {
     }
 
     #[test]
+    fn one_file_under_two_names_is_read_once_and_told_of_twice() {
+        let (folder, path, record) = recorded(&vec![7; 3_000_000]);
+        let link = folder.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        let mut verifier = Verifier::default();
+        let mut told = Vec::new();
+        for name in [&path, &link] {
+            let mut bytes = 0;
+            let mut progress = |more| bytes += more;
+            verifier.verify(&record, name, &mut progress).unwrap();
+            told.push(bytes);
+        }
+        assert_eq!(told, [3_000_000; 2]);
+        // Whatever is read again is found to be damaged.
+        fs::write(&path, vec![8; 3_000_000]).unwrap();
+        verifier.verify(&record, &link, &mut |_| ()).unwrap();
+        let again = Verifier::default().verify(&record, &link, &mut |_| ());
+        assert!(again.unwrap_err().to_string().contains("link"));
+        let other = FileRecord {
+            blake3: Blake3::of(b"other"),
+            ..record
+        };
+        assert!(verifier.verify(&other, &link, &mut |_| ()).is_err());
+    }
+
+    #[test]
     fn sums_in_memory_are_as_the_authors_say() {
         assert_eq!(Blake3::of(b"").to_string(), EMPTY);
     }

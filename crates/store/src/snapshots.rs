@@ -23,7 +23,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Verifier;
 use crate::{ContentError, Error, FileName, sealed};
 
 pub use draft::DraftSnapshot;
@@ -180,7 +179,7 @@ impl Snapshots {
     /// [`Error::NoSnapshot`], and as [`Snapshots::get`].
     pub fn verify(&self, name: &FileName) -> Result<Vec<Error>, Error> {
         let snapshot = self.get(name)?.ok_or_else(|| self.no_snapshot(name))?;
-        Ok(snapshot.verify(&mut Verifier::default(), &mut |_| ()))
+        Ok(snapshot.verify())
     }
 
     fn no_snapshot(&self, name: &FileName) -> Error {

@@ -1,33 +1,45 @@
 //! `clade verify`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clade_images::Progress;
-use clade_manager::{Machines, Snapshot, SnapshotNames};
-use clade_store::digest::Verifier;
+use clade_manager::{Error, Machine, Machines, Snapshot, SnapshotNames};
+use clade_store::digest::{FileRecord, Verifier};
+use clade_store::snapshots::Unreadable;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::progress::Shown;
-use crate::{snapshots, table};
+use crate::snapshots::{self, Meant};
+use crate::table;
 
 /// The exit status when something is damaged.
 const DAMAGED: u8 = 1;
 
-/// Read snapshots as a whole, and say whether they are as they were made.
+/// Read snapshots and suspended machines as a whole, and say whether they are as they were made.
 ///
 /// The exit status is 0 if they are, and 1 if anything is damaged, of which each file is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// The snapshots: MACHINE@TAG, ids, or the beginning of ids; all if there is none.
+    /// The snapshots, MACHINE@TAG or ids, and suspended machines; all if there is none.
     #[arg(value_name = "SNAPSHOT")]
-    snapshots: Vec<String>,
+    names: Vec<String>,
     /// Print JSON, with every detail.
     #[arg(long)]
     json: bool,
 }
 
-/// How a snapshot was found, as `verify --json` shows it.
+/// What is to be read.
+struct Whole {
+    id: String,
+    name: String,
+    files: Vec<(PathBuf, FileRecord)>,
+    /// What is known to be wrong already.
+    damage: Vec<String>,
+}
+
+/// How it was found, as `verify --json` shows it.
 #[derive(Debug, Serialize)]
 struct Row {
     id: String,
@@ -40,25 +52,21 @@ struct Row {
 impl Verify {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let machines = Machines::of_user()?;
-        let all = machines.snapshots()?.list();
-        let all = all.map_err(clade_manager::Error::from)?;
-        let names = SnapshotNames::of(&all.snapshots, &machines.list()?);
-        let chosen = if self.snapshots.is_empty() {
-            all.snapshots
+        let kept = machines.snapshots()?.list().map_err(Error::from)?;
+        let there = machines.list()?;
+        let names = SnapshotNames::of(&kept.snapshots, &there);
+        let chosen = if self.names.is_empty() {
+            let snapshots = kept.snapshots.iter();
+            let snapshots = snapshots.map(|one| Whole::of_snapshot(one, &names));
+            let suspended = there.iter().filter_map(Whole::of_machine);
+            let unreadable = kept.unreadable.iter().map(Whole::of_unreadable);
+            snapshots.chain(suspended).chain(unreadable).collect()
         } else {
-            let texts = self.snapshots.iter();
-            let found = texts.map(|text| machines.find_snapshot(text));
-            found.collect::<Result<_, _>>()?
+            let texts = self.names.iter();
+            let found = texts.map(|text| find(&machines, &names, text));
+            found.collect::<Result<Vec<_>, _>>()?
         };
-        let mut rows = verify(&chosen, &names);
-        if self.snapshots.is_empty() {
-            rows.extend(all.unreadable.iter().map(|one| Row {
-                id: one.name.to_string(),
-                name: one.name.to_string(),
-                whole: false,
-                damage: vec![one.reason.to_string()],
-            }));
-        }
+        let rows = verify(chosen);
         if self.json {
             table::print_json(&rows)?;
         } else {
@@ -71,24 +79,82 @@ impl Verify {
     }
 }
 
-fn verify(chosen: &[Snapshot], names: &SnapshotNames) -> Vec<Row> {
-    let shown = Shown::new();
-    let files = chosen.iter().flat_map(|one| one.manifest.files.values());
-    if !chosen.is_empty() {
-        let label = format!("reading {}", snapshots::count(chosen.len()));
-        shown.begin(&label, files.map(|record| record.size).sum());
+fn find(machines: &Machines, names: &SnapshotNames, text: &str) -> Result<Whole, Failure> {
+    match snapshots::find(machines, text)? {
+        Meant::Snapshot(snapshot) => Ok(Whole::of_snapshot(&snapshot, names)),
+        Meant::Machine(machine) => Whole::of_machine(&machine).ok_or_else(|| {
+            Failure::new(format!(
+                "machine '{0}' is not suspended: what it has can change at any time\n\
+                 `clade snapshot {0}` keeps it as it is.",
+                machine.spec.name
+            ))
+        }),
     }
-    let mut verifier = Verifier::default();
-    let row = |snapshot: &Snapshot| {
-        let damage = snapshot.verify(&mut verifier, &mut |bytes| shown.advance(bytes));
-        Row {
+}
+
+impl Whole {
+    fn of_snapshot(snapshot: &Snapshot, names: &SnapshotNames) -> Self {
+        let files = snapshot.manifest.files.iter();
+        Self {
             id: snapshot.manifest.id.to_string(),
             name: names.get(snapshot).to_owned(),
+            files: files
+                .map(|(name, record)| (snapshot.path(name), *record))
+                .collect(),
+            damage: Vec::new(),
+        }
+    }
+
+    /// `None` if it is not suspended.
+    fn of_machine(machine: &Machine) -> Option<Self> {
+        let (files, damage) = match machine.suspended_files() {
+            Ok(files) => (files?, Vec::new()),
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        Some(Self {
+            id: machine.spec.id.clone(),
+            name: machine.spec.name.clone(),
+            files,
+            damage,
+        })
+    }
+
+    fn of_unreadable(one: &Unreadable) -> Self {
+        Self {
+            id: one.name.to_string(),
+            name: one.name.to_string(),
+            files: Vec::new(),
+            damage: vec![one.reason.to_string()],
+        }
+    }
+}
+
+fn verify(chosen: Vec<Whole>) -> Vec<Row> {
+    let shown = Shown::new();
+    let files = chosen.iter().flat_map(|one| &one.files);
+    let size: u64 = files.map(|(_, record)| record.size).sum();
+    if size > 0 {
+        let label = match chosen.len() {
+            1 => format!("reading {}", chosen[0].name),
+            number => format!("reading {number} saved states"),
+        };
+        shown.begin(&label, size);
+    }
+    let mut verifier = Verifier::default();
+    let mut row = |one: Whole| {
+        let mut damage = one.damage;
+        for (path, record) in &one.files {
+            let found = verifier.verify(record, path, &mut |bytes| shown.advance(bytes));
+            damage.extend(found.err().map(|error| error.to_string()));
+        }
+        Row {
+            id: one.id,
+            name: one.name,
             whole: damage.is_empty(),
-            damage: damage.iter().map(ToString::to_string).collect(),
+            damage,
         }
     };
-    let rows = chosen.iter().map(row).collect();
+    let rows = chosen.into_iter().map(&mut row).collect();
     shown.finish();
     rows
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -172,6 +172,21 @@ impl Machine {
         // Before its guest does anything: it goes on from there once.
         now.forget_suspended()?;
         Ok(started)
+    }
+
+    /// The files that a suspended machine goes on from, with what they were when they were written; `None`
+    /// if it is not suspended.
+    ///
+    /// # Errors
+    /// When their list is damaged.
+    pub fn suspended_files(&self) -> Result<Option<Vec<(PathBuf, FileRecord)>>, Error> {
+        if !self.state.is_suspended() {
+            return Ok(None);
+        }
+        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
+        let files = suspended.files.into_iter();
+        let files = files.map(|(name, record)| (self.folder.join(name), record));
+        Ok(Some(files.collect()))
     }
 
     /// Gives up the memory of a machine that is suspended. Returns whether it was.

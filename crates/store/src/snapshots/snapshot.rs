@@ -3,7 +3,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{MEMORY_INDEX, Manifest, STATE};
-use crate::digest::Verifier;
 use crate::memory::MemoryIndex;
 use crate::{ContentError, Error, FileName};
 
@@ -76,12 +75,11 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Reads all its files, but for those that `verifier` has read, and says all that is wrong.
-    /// `progress` is told of every few bytes how many they are.
-    pub fn verify(&self, verifier: &mut Verifier, progress: &mut dyn FnMut(u64)) -> Vec<Error> {
+    /// Reads all its files, and says all that is wrong.
+    pub fn verify(&self) -> Vec<Error> {
         let files = self.manifest.files.iter();
         files
-            .map(|(name, record)| verifier.verify(record, &self.path(name), progress))
+            .map(|(name, record)| record.verify_path(&self.path(name)))
             .filter_map(Result::err)
             .collect()
     }
