@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use common::guest::Guest;
-use common::{Finished, Home, read_until, wait, wait_until};
+use common::{Finished, Home, finish, read_until, wait, wait_until};
 
 /// A home with a machine called `one` that prints "up", and then what is typed up to a `q`.
 fn home_with_one(more: &[&str]) -> Home {
@@ -123,6 +123,24 @@ fn a_suspended_machine_goes_on_with_a_console() {
     assert_eq!(rest, "q");
     assert_eq!(wait(&mut attached).code(), Some(0));
     assert_eq!(state(&home), "stopped");
+}
+
+#[test]
+fn whoever_is_attached_is_told_that_the_machine_was_suspended() {
+    let home = Home::new();
+    let kernel = home.guest(&Guest::new().print("up\n").echo_until('q').power_off());
+    let mut attached = home
+        .clade(&["run", "--kernel", &kernel, "--name", "one"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("clade");
+    read_until(attached.stdout.as_mut().expect("stdout"), "up\n");
+    assert_done(&home, &["suspend", "one"]);
+    let left = finish(attached);
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert!(left.stderr.contains("clade resume one"), "{left:?}");
+    assert_done(&home, &["resume", "one"]);
+    assert_eq!(state(&home), "running");
 }
 
 #[test]

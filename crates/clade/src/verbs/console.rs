@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clade_manager::{Error, Machines};
+use clade_vmm::outcome::Outcome;
 
 use crate::failure::Failure;
 use crate::session::{self, End};
@@ -44,6 +45,11 @@ impl Console {
     }
 }
 
+fn is_suspended(name: &str) -> bool {
+    let machine = Machines::of_user().and_then(|machines| machines.find(name));
+    machine.is_ok_and(|machine| machine.spec.name == name && machine.state.is_suspended())
+}
+
 /// What is said at the end of a session, and the exit status.
 pub(crate) fn finish(
     name: &str,
@@ -51,6 +57,13 @@ pub(crate) fn finish(
     lost: impl FnOnce() -> Failure,
 ) -> Result<ExitCode, Failure> {
     match end {
+        End::Ended(Outcome::Stopped) if is_suspended(name) => {
+            style::talk(&format!(
+                "'{name}' was suspended\n\
+                 clade resume {name}   lets it go on"
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
         End::Ended(outcome) => {
             if let Some(message) = outcome.message() {
                 style::talk(&message);
