@@ -60,6 +60,8 @@ impl Machine {
         if now.spec != before {
             write_spec(&now.folder, &now.spec)?;
         }
+        now.forget_suspended()?;
+        now.clear_unneeded(&now.spec, &[])?;
         launch(&self.machines, &now.spec, &now.folder, lock, program, None)
     }
 
@@ -71,7 +73,11 @@ impl Machine {
         };
         check_host(&now.spec.config)?;
         match self.machines.claim(&now.folder)? {
-            Some(lock) => Ok((now, lock)),
+            Some(lock) => {
+                // Who writes here has the lock of all machines, or this one.
+                clade_store::clear_staged(&now.folder)?;
+                Ok((now, lock))
+            }
             None => Err(Error::AlreadyRunning {
                 name: now.spec.name,
             }),

@@ -26,4 +26,4 @@ pub use file_name::{BadFileName, FileName};
 pub use folders::{Folders, free_space, private_folder};
 pub use link::link_or_copy;
 pub use lock::Lock;
-pub use staged::{Staged, create_folder, rename, sync_folder, write};
+pub use staged::{Staged, clear_staged, create_folder, rename, sync_folder, write};

@@ -7,6 +7,9 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
 
+/// How passing names begin.
+const PREFIX: &str = ".staged-";
+
 /// A file on its way: written beside its destination under a passing name, and given its real name
 /// only when whole and synced. Dropped before [`Staged::commit`], it leaves nothing behind; a process
 /// killed at any instant leaves the destination as it was or as it was to be.
@@ -25,7 +28,7 @@ impl Staged {
         let folder = folder_of(destination);
         create_folder(folder)?;
         let file = Builder::new()
-            .prefix(".staged-")
+            .prefix(PREFIX)
             .permissions(fs::Permissions::from_mode(0o644))
             .tempfile_in(folder)
             .map_err(|error| Error::io("create a file in", folder, error))?;
@@ -101,6 +104,22 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
 /// One of them cannot be created.
 pub fn create_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|error| Error::io("create folder", path, error))
+}
+
+/// Removes files that were on their way into a folder when their processes were killed. Nobody may be
+/// writing there.
+///
+/// # Errors
+/// The folder cannot be read, or a file cannot be removed.
+pub fn clear_staged(folder: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io("clear away what is left in", folder, error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a folder durable.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clade_store::FileName;
-use clade_vmm::control::{Event, MemoryOrder, Request, SnapshotOrder};
+use clade_vmm::control::{Connection, Event, MemoryOrder, Request, SnapshotOrder};
 use clade_vmm::machine::Taken;
 
 use crate::machine::Next;
@@ -47,10 +47,12 @@ impl From<Error> for NotKept {
 }
 
 impl Machine {
-    /// Has the machine, which runs, keep itself as it is at one instant. `progress` is told of the
+    /// Has the machine, which runs and is at the far end of `connection`, keep itself as it is at one
+    /// instant. `progress` is told of the
     /// bytes of memory that were written so far.
     pub(super) fn keep(
         &self,
+        connection: &mut Connection,
         files: &Files,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Taken, NotKept> {
@@ -58,16 +60,15 @@ impl Machine {
             error,
             switched: Some(Vec::new()),
         };
-        let mut connection = self.connect().map_err(nothing)?;
         let path = |top: &Option<(PathBuf, File)>| top.as_ref().map(|(path, _)| path.clone());
         let order = SnapshotOrder {
             memory: files.memory.as_ref().map(|memory| memory.order.clone()),
             tops: files.tops.iter().map(path).collect(),
         };
-        self.tell(&connection, &Request::Snapshot(order))
+        self.tell(connection, &Request::Snapshot(order))
             .map_err(nothing)?;
         loop {
-            let reason = match self.next_event(&mut connection, PATIENCE)? {
+            let reason = match self.next_event(connection, PATIENCE)? {
                 Next::Event(Event::SendFiles) => {
                     let sent = connection.sender.files(&files.descriptors());
                     sent.map_err(|error| self.no_answer(error.to_string()))?;

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use clade_store::FileName;
 use clade_store::snapshots::Snapshot;
+use clade_store::{FileName, Lock};
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
 
 use super::disks::NewTops;
 use super::files;
+use super::snapshot::LOCK;
 use crate::machines::write_spec;
 use crate::names::new_id;
 use crate::start::launch;
@@ -86,6 +87,7 @@ impl Machine {
         program: Command,
     ) -> Result<Option<(Started, Connection)>, Error> {
         let source = Source::of(snapshot)?;
+        let _alone = Lock::acquire(&self.folder.join(LOCK), || ())?;
         let all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
             return Err(self.gone());
@@ -106,7 +108,7 @@ impl Machine {
         clade_store::sync_folder(&now.folder)?;
         now.forget_suspended()?;
         write_spec(&now.folder, &spec)?;
-        now.clear_unneeded(&spec)?;
+        now.clear_unneeded(&spec, &source.files)?;
         match source.saved() {
             Some(saved) => launch(
                 &self.machines,
@@ -121,9 +123,14 @@ impl Machine {
         }
     }
 
-    /// Removes disks' layers that the machine no longer has. What was linked for memory stays: the
-    /// next snapshot drops what it does not need.
-    fn clear_unneeded(&self, spec: &MachineSpec) -> Result<(), Error> {
+    /// Removes what the machine, which does not run, no longer has: layers of disks that `spec` does
+    /// not need, and those of memory that are not among `memory`.
+    pub(crate) fn clear_unneeded(
+        &self,
+        spec: &MachineSpec,
+        memory: &[FileName],
+    ) -> Result<(), Error> {
+        files::drop_layers(&self.folder, memory)?;
         let needed = files::of_config(&self.folder, &spec.config)?;
         let entries = std::fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
         for entry in entries {

@@ -113,8 +113,12 @@ impl Machine {
         disks_only: bool,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Kept, Error> {
+        // Who answers now has the disks that the spec names, and not those that are to come.
+        let mut connection = self.connect()?;
+        // A suspension that came to nothing: its layers are not to be kept.
+        self.forget_suspended()?;
         let id = draft.id().to_string();
-        let (tops, mut spec) = self.add_tops(&id)?;
+        let (tops, mut spec) = self.add_tops(&id, |_| Ok(()))?;
         let memory = if disks_only {
             None
         } else {
@@ -125,7 +129,8 @@ impl Machine {
             memory,
             tops: tops.open(&self.folder)?,
         };
-        let taken = self.keep(&files, progress).map_err(|failed| {
+        let kept = self.keep(&mut connection, &files, progress);
+        let taken = kept.map_err(|failed| {
             let NotKept { error, switched } = failed;
             // Where it is not known what became of them, they stay: empty, they do no harm.
             if let Some(switched) = switched {
@@ -153,7 +158,15 @@ impl Machine {
     /// A machine that does not run: what it has on disk, with its memory if it is suspended.
     fn keep_stopped(&self, draft: DraftSnapshot, disks_only: bool) -> Result<Kept, Error> {
         let id = draft.id().to_string();
-        let (tops, mut spec) = self.add_tops(&id)?;
+        // Nobody starts it before all is linked.
+        let mut claimed = None;
+        let (tops, mut spec) = self.add_tops(&id, |now| {
+            claimed = self.machines.claim(&now.folder)?;
+            claimed.as_ref().map(|_| ()).ok_or_else(|| Error::Busy {
+                name: now.spec.name.clone(),
+                state: now.state.described(),
+            })
+        })?;
         spec.config.disks = tops.before().to_vec();
         for name in files::of_config(&self.folder, &spec.config)? {
             draft.link(&self.folder.join(&name), &name)?;
@@ -163,6 +176,7 @@ impl Machine {
         } else {
             None
         };
+        drop(claimed);
         Ok(Kept { draft, spec, taken })
     }
 
@@ -185,10 +199,16 @@ impl Machine {
     }
 
     /// Puts empty layers above the machine's disks in its spec: until somebody writes to them, all is
-    /// as it was. Returns them, and the machine's spec.
-    pub(super) fn add_tops(&self, id: &str) -> Result<(NewTops, MachineSpec), Error> {
+    /// as it was. Returns them, and the machine's spec. Nothing is done if `may`, which is given the
+    /// machine as it is, disagrees.
+    fn add_tops(
+        &self,
+        id: &str,
+        may: impl FnOnce(&Machine) -> Result<(), Error>,
+    ) -> Result<(NewTops, MachineSpec), Error> {
         let mut tops = None;
-        let spec = self.change_spec_if(|spec| {
+        let spec = self.change_spec_if(|now, spec| {
+            may(now)?;
             let made = NewTops::create(&self.folder, &self.folder, id, &mut spec.config.disks)?;
             clade_store::sync_folder(&self.folder)?;
             tops = Some(made);
@@ -200,8 +220,15 @@ impl Machine {
 
     /// Takes the layers off again that are not in use, and what was begun of memory.
     fn undo(&self, tops: &NewTops, id: &str, switched: &[bool]) {
-        // If the spec cannot be written, they stay.
-        let changed = self.change_spec(|spec| tops.take_off(switched, &mut spec.config.disks));
+        let changed = self.change_spec_if(|now, spec| {
+            // Another life may have begun with the layers: empty or not, they stay.
+            if now.state != self.state {
+                return Err(self.not_running());
+            }
+            tops.take_off(switched, &mut spec.config.disks);
+            Ok(())
+        });
+        // If the spec cannot be written, they stay, too.
         if let Ok(spec) = changed {
             tops.remove_unused(&self.folder, &spec.config.disks);
         }
@@ -215,7 +242,7 @@ impl Machine {
         &self,
         change: impl FnOnce(&mut MachineSpec),
     ) -> Result<MachineSpec, Error> {
-        self.change_spec_if(|spec| {
+        self.change_spec_if(|_, spec| {
             change(spec);
             Ok(())
         })
@@ -223,14 +250,14 @@ impl Machine {
 
     fn change_spec_if(
         &self,
-        change: impl FnOnce(&mut MachineSpec) -> Result<(), Error>,
+        change: impl FnOnce(&Machine, &mut MachineSpec) -> Result<(), Error>,
     ) -> Result<MachineSpec, Error> {
         let _all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
             return Err(self.gone());
         };
         let mut spec = now.spec.clone();
-        change(&mut spec)?;
+        change(&now, &mut spec)?;
         if spec != now.spec {
             write_spec(&now.folder, &spec)?;
         }

@@ -55,9 +55,14 @@ impl Machine {
             return Ok(());
         }
         let was_paused = !now.pause()?;
+        // What a dying `clade suspend` left.
+        now.forget_suspended()?;
         let written = now.write_suspended(progress);
-        if written.is_err() && !was_paused {
-            now.let_go_on()?;
+        if written.is_err() {
+            now.forget_suspended()?;
+            if !was_paused {
+                now.end_pause()?;
+            }
         }
         written?;
         now.kill()?;
@@ -99,7 +104,8 @@ impl Machine {
             }),
             tops: self.spec.config.disks.iter().map(|_| None).collect(),
         };
-        let taken = self.keep(&keep, progress).map_err(|failed| {
+        let kept = self.keep(&mut self.connect()?, &keep, progress);
+        let taken = kept.map_err(|failed| {
             let _ = fs::remove_file(folder.join(&layer));
             failed.error
         })?;
@@ -227,10 +233,11 @@ impl Machine {
 /// Removes the mark, for good, and then what only it needed.
 fn forget(folder: &Path) -> Result<(), Error> {
     match fs::remove_file(folder.join(SUSPENDED_FILE)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        removed => removed.map_err(Error::io("remove", folder.join(SUSPENDED_FILE)))?,
+        Ok(()) => clade_store::sync_folder(folder)?,
+        // What belongs to it may be there, of somebody who was killed.
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("remove", folder.join(SUSPENDED_FILE))(error)),
     }
-    clade_store::sync_folder(folder)?;
     for name in [STATE, MEMORY_INDEX] {
         let _ = fs::remove_file(folder.join(name));
     }
