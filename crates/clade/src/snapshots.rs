@@ -22,6 +22,8 @@ pub(crate) fn find(machines: &Machines, text: &str) -> Result<Meant, Error> {
     };
     match machines.find_snapshot(text) {
         Ok(snapshot) => Ok(Meant::Snapshot(Box::new(snapshot))),
+        // It is there, and damaged.
+        Err(error @ Error::Store(clade_store::Error::Content { .. })) => Err(error),
         Err(error) if text.contains('@') => Err(error),
         Err(_) => Err(not_found),
     }

@@ -11,36 +11,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use clade_images::{Silent, Source};
-use clade_store::{Folders, Sha256};
+use clade_store::Sha256;
 use serde_json::json;
 
-use common::images::{mini, skip, unless_offline};
-use common::oci_image::{Image, digest, image, write_layout};
+use common::images::skip;
+use common::oci_image::{Image, busybox, digest, home, image, write_layout};
 use common::{Finished, Home, wait_until};
-
-/// Debian's busybox for riscv64, with `mini` in the cache; none, said aloud, where there is neither
-/// cache nor network.
-fn busybox(test: &str) -> Option<Vec<u8>> {
-    mini(test)?;
-    let packages = clade_images::package_files(&["busybox-static"], &Source::default(), &Silent);
-    let packages = unless_offline(test, packages)?;
-    Some(packages[0].read("usr/bin/busybox").expect("busybox"))
-}
-
-/// A home that has the user's packages and images of Clade's own, and no OCI images.
-fn home() -> Home {
-    let home = Home::new();
-    let (own, cache) = (
-        Folders::of_user().expect("folders"),
-        home.path("cache/clade"),
-    );
-    fs::create_dir(&cache).expect("folder");
-    for name in ["images", "packages", "suites"] {
-        symlink(own.cache().join(name), cache.join(name)).expect("link");
-    }
-    home
-}
 
 /// Debian's registry with an image in it.
 struct Registry {

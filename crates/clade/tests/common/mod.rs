@@ -28,7 +28,7 @@ pub(crate) struct Home {
 }
 
 /// What a command left behind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: Vec<u8>,

@@ -1,14 +1,42 @@
 //! An OCI image, made by hand.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use clade_store::Sha256;
+use clade_images::{Silent, Source};
+use clade_store::{Folders, Sha256};
 use serde_json::{Value, json};
+
+use super::Home;
+use super::images::{mini, unless_offline};
 
 /// What the image's own process does.
 const PROGRAM: &str =
     "#!/bin/sh\necho \"arguments: $*\"\nid\npwd\nenv\ncat /etc/os-release\nexit 3\n";
+
+/// Debian's busybox for riscv64, with `mini` in the cache; none, said aloud, where there is neither
+/// cache nor network.
+pub(crate) fn busybox(test: &str) -> Option<Vec<u8>> {
+    mini(test)?;
+    let packages = clade_images::package_files(&["busybox-static"], &Source::default(), &Silent);
+    let packages = unless_offline(test, packages)?;
+    Some(packages[0].read("usr/bin/busybox").expect("busybox"))
+}
+
+/// A home that has the user's packages and images of Clade's own, and no OCI images.
+pub(crate) fn home() -> Home {
+    let home = Home::new();
+    let (own, cache) = (
+        Folders::of_user().expect("folders"),
+        home.path("cache/clade"),
+    );
+    fs::create_dir(&cache).expect("folder");
+    for name in ["images", "packages", "suites"] {
+        symlink(own.cache().join(name), cache.join(name)).expect("link");
+    }
+    home
+}
 
 /// An image, as its documents and layers.
 pub(crate) struct Image {
@@ -24,14 +52,14 @@ fn descriptor(bytes: &[u8]) -> Value {
     json!({"digest": digest(bytes), "size": bytes.len()})
 }
 
-struct Layer(tar::Builder<Vec<u8>>);
+pub(crate) struct Layer(tar::Builder<Vec<u8>>);
 
 impl Layer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tar::Builder::new(Vec::new()))
     }
 
-    fn file(mut self, path: &str, mode: u32, content: &[u8]) -> Self {
+    pub(crate) fn file(mut self, path: &str, mode: u32, content: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_mode(mode);
         header.set_size(content.len() as u64);
@@ -41,7 +69,7 @@ impl Layer {
         self
     }
 
-    fn link(mut self, path: &str, target: &str) -> Self {
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_mode(0o777);
@@ -52,7 +80,7 @@ impl Layer {
         self
     }
 
-    fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         self.0.into_inner().expect("layer")
     }
 }
@@ -84,28 +112,35 @@ pub(crate) fn image(busybox: &[u8], architecture: &str) -> Image {
             .bytes(),
     ];
     let config = json!({
+        "Entrypoint": ["/app/run", "-x"],
+        "Cmd": ["default"],
+        "Env": ["PATH=/bin", "GREETING=it's a  test"],
+        "User": "bob",
+        "WorkingDir": "/app",
+    });
+    image_of(&layers, architecture, &config)
+}
+
+/// An image of these layers.
+pub(crate) fn image_of(layers: &[Vec<u8>], architecture: &str, config: &Value) -> Image {
+    let digests: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
+    let config = json!({
         "architecture": architecture,
         "os": "linux",
-        "config": {
-            "Entrypoint": ["/app/run", "-x"],
-            "Cmd": ["default"],
-            "Env": ["PATH=/bin", "GREETING=it's a  test"],
-            "User": "bob",
-            "WorkingDir": "/app",
-        },
-        "rootfs": {"type": "layers", "diff_ids": layers.each_ref().map(|layer| digest(layer))},
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": digests},
     });
     let config = config.to_string().into_bytes();
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
         "config": typed(descriptor(&config), "application/vnd.docker.container.image.v1+json"),
-        "layers": layers.each_ref().map(|layer| {
+        "layers": layers.iter().map(|layer| {
             typed(descriptor(layer), "application/vnd.docker.image.rootfs.diff.tar")
-        }),
+        }).collect::<Vec<_>>(),
     });
     Image {
-        blobs: [config].into_iter().chain(layers).collect(),
+        blobs: [config].into_iter().chain(layers.to_vec()).collect(),
         manifest: manifest.to_string().into_bytes(),
     }
 }

@@ -1,0 +1,175 @@
+//! Snapshots that are not what they were, and hosts without room.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::images::{alone, mini, skip};
+use crate::common::{Home, oci_image};
+use crate::world::{World, files, name_of};
+
+/// Turns over a bit in the middle of a file.
+fn flip(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0o644)).expect("own file");
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("file");
+    let middle = file.metadata().expect("metadata").len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).expect("byte");
+    file.write_all_at(&[byte[0] ^ 0x10], middle).expect("byte");
+}
+
+#[test]
+fn a_flipped_bit_in_any_file_is_found_before_it_is_used() {
+    let _alone = alone();
+    let Some(world) = World::new("flipped bits") else {
+        return;
+    };
+    world.start("box", &[]);
+    world.done(&["snapshot", "box", "-t", "before"]);
+    world.shell("box", "echo more >/history; sync");
+    world.done(&["snapshot", "box", "-t", "kept"]);
+    let [_, snapshot] = &world.snapshots_by_age()[..] else {
+        panic!("two snapshots")
+    };
+    let all = files(snapshot);
+    for part in [
+        ".mem",
+        "memory.index",
+        "state.json",
+        "snapshot.json",
+        ".qcow2",
+        "kernel",
+    ] {
+        assert!(
+            all.iter().any(|path| name_of(path).ends_with(part)),
+            "{part} of {all:?}"
+        );
+    }
+    let uptime = world.report("box").figure("uptime_ms");
+    // The image's own file system is the cache's, too.
+    for path in all.iter().filter(|path| name_of(path) != "image.raw") {
+        flip(path);
+        let name = name_of(path);
+        let by_id = name_of(snapshot);
+        for arguments in [
+            &["restore", &by_id][..],
+            &["clone", &by_id],
+            &["verify", &by_id],
+        ] {
+            let finished = world.home.run(arguments);
+            assert!(
+                matches!(finished.code, Some(1 | 125)),
+                "{name}: {finished:?}"
+            );
+            assert!(
+                finished.stderr.contains(&name) || finished.stdout().contains(&name),
+                "{name}: {finished:?}"
+            );
+        }
+        flip(path);
+    }
+    assert!(
+        world.report("box").figure("uptime_ms") > uptime,
+        "it ran on all the time"
+    );
+    // All is as it was again.
+    world.done(&["verify", &name_of(snapshot)]);
+    world.done(&["restore", "box@kept"]);
+    assert_eq!(world.shell("box", "cat /history"), "more\n");
+    assert_eq!(world.home.machines(), ["box"]);
+
+    let manifest = snapshot.join("snapshot.json");
+    let text = fs::read_to_string(&manifest).expect("text");
+    let (content, _) = text.rsplit_once(",\"blake3\":").expect("a seal");
+    let newer = content.replacen("\"version\":1", "\"version\":9", 1);
+    assert_ne!(newer, content);
+    let seal = clade_store::digest::Blake3::of(newer.as_bytes());
+    let newer = format!("{newer},\"blake3\":\"{seal}\"}}\n");
+    fs::set_permissions(&manifest, Permissions::from_mode(0o644)).expect("own file");
+    fs::write(&manifest, newer).expect("file");
+    let said = world.refused(&["clone", &name_of(snapshot)]);
+    assert!(said.contains("version 9"), "{said}");
+}
+
+/// A file system with little room, mounted for as long as this is there.
+struct Little(PathBuf);
+
+impl Little {
+    fn mount(folder: &Path, size: &str) -> Option<Self> {
+        let options = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(folder);
+        let output = mount.output().ok()?;
+        output.status.success().then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Little {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn without_room_nothing_is_lost() {
+    let test = "snapshots on a full disk";
+    let _alone = alone();
+    if mini(test).is_none() {
+        return;
+    }
+    let home: Home = oci_image::home();
+    let data = home.path("data");
+    let Some(_little) = Little::mount(&data, "150m") else {
+        skip(test, "nothing can be mounted here");
+        return;
+    };
+    // On another file system than the image: that is borrowed, or copied into what is too small.
+    let Some(world) = World::in_home(test, home) else {
+        return;
+    };
+    world.start("box", &[]);
+    world.shell("box", "echo word >>/history; sync");
+    let leave = |room: u64| {
+        let filler = fs::File::create(data.join("filler")).expect("file");
+        let free = clade_store::free_space(&data).expect("figure");
+        rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, free - room)
+            .expect("so much room");
+    };
+    let mut refused = 0;
+    for room in [100 << 10, 4 << 20, 16 << 20] {
+        leave(room);
+        for arguments in [
+            &["snapshot", "box"][..],
+            &["suspend", "box"],
+            &["clone", "box"],
+        ] {
+            let finished = world.home.run(arguments);
+            if finished.code != Some(0) {
+                refused += 1;
+                let told = finished.stderr.contains("space");
+                assert!(told, "{arguments:?}: {finished:?}");
+            }
+            world.home.run(&["resume", "box"]);
+            world.report("box");
+            assert_eq!(world.shell("box", "cat /history"), "word\n");
+            for copy in world.home.machines().iter().filter(|name| *name != "box") {
+                world.done(&["rm", "-f", copy]);
+            }
+        }
+        assert_eq!(world.passing(), Vec::<PathBuf>::new());
+    }
+    assert!(refused > 0, "there was room all the time");
+    fs::remove_file(data.join("filler")).expect("file");
+    for snapshot in world.snapshots() {
+        world.done(&["verify", &name_of(&snapshot)]);
+    }
+    world.done(&["kill", "box"]);
+    drop(world);
+}

@@ -1,0 +1,257 @@
+//! Every process that has to do with states of machines, killed at any instant.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clade_disk::Format;
+use clade_store::FileName;
+use clade_store::snapshots::Snapshots;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::images::alone;
+use crate::common::{Finished, finish, wait_until};
+use crate::world::{Chance, World, files, name_of, number};
+
+const NAME: &str = "box";
+
+/// More snapshots than this there never are.
+const SNAPSHOTS: usize = 5;
+
+/// What is done to the machine when something is killed.
+const ERRANDS: [&str; 6] = [
+    "snapshot", "snapshot", "clone", "restore", "suspend", "resume",
+];
+
+struct Siege {
+    world: World,
+    chance: Chance,
+    store: Snapshots,
+    /// The words on the machine's disk.
+    words: Vec<String>,
+    /// By tag, what a snapshot has of them.
+    tags: Vec<(String, Vec<String>)>,
+    round: u32,
+    killed_at_work: u32,
+}
+
+impl Siege {
+    fn begin(test: &str) -> Option<Self> {
+        let world = World::new(test)?;
+        world.start(NAME, &[]);
+        let store = Snapshots::in_folder(world.home.path("data/clade/snapshots"));
+        let mut siege = Self {
+            world,
+            chance: Chance::new(test),
+            store: store.expect("folder"),
+            words: Vec::new(),
+            tags: Vec::new(),
+            round: 0,
+            killed_at_work: 0,
+        };
+        siege.write();
+        siege.world.done(&["snapshot", NAME, "-t", "safe"]);
+        siege.tags.push(("safe".to_owned(), siege.words.clone()));
+        Some(siege)
+    }
+
+    fn write(&mut self) {
+        let word = format!("word{}", self.round);
+        self.world
+            .shell(NAME, &format!("echo {word} >>/history; sync"));
+        self.words.push(word);
+    }
+
+    fn round(&mut self) {
+        self.round += 1;
+        self.write();
+        let errand = ERRANDS[self.chance.below(ERRANDS.len())];
+        let snapshot = format!("{NAME}@{}", self.tags[self.chance.below(self.tags.len())].0);
+        let tag = format!("t{}", self.round);
+        let arguments = match errand {
+            "snapshot" => vec!["snapshot", NAME, "-t", &tag],
+            "clone" => vec!["clone", NAME, "--name", "copy"],
+            "restore" => vec!["restore", &snapshot],
+            verb => vec![verb, NAME],
+        };
+        if errand == "resume" {
+            self.world.done(&["suspend", NAME]);
+        }
+        let machine = self.pid();
+        let mut command = self.world.home.clade(&arguments);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut command = command.expect("clade");
+        let victim = match machine.filter(|_| self.chance.below(4) == 0) {
+            Some(machine) => machine,
+            None => command.id(),
+        };
+        let most = if errand == "resume" { 30_000 } else { 120_000 };
+        thread::sleep(Duration::from_micros(self.chance.below(most) as u64));
+        self.killed_at_work += u32::from(is_at_work(&mut command));
+        kill(victim);
+        // Whoever is left comes to an end.
+        let ended = finish(command);
+        eprintln!(
+            "  {errand}, killed {}: {:?}",
+            if Some(victim) == machine {
+                "the machine"
+            } else {
+                "itself"
+            },
+            ended.code
+        );
+        if errand == "restore" {
+            let words = self
+                .tags
+                .iter()
+                .find(|(tag, _)| snapshot.ends_with(&format!("@{tag}")));
+            self.recover(words.map(|(_, words)| words.clone()));
+        } else {
+            self.recover(None);
+        }
+        if errand == "snapshot" && self.find(&tag).is_some() {
+            self.tags.push((tag, self.words.clone()));
+        }
+        self.look_at_store();
+    }
+
+    /// The machine goes on, or starts, and has what was on its disk; or else what it was to become.
+    fn recover(&mut self, other: Option<Vec<String>>) {
+        let began = Instant::now();
+        // A process whose owner was killed may live for a moment before it ends.
+        while let Err(told) = self.go_on() {
+            let patient = began.elapsed() < Duration::from_secs(20);
+            let there = files(&self.world.folder(NAME));
+            assert!(
+                patient,
+                "it can neither go on nor start: {told:?}, {there:#?}"
+            );
+        }
+        let said = self.world.shell(NAME, "cat /history");
+        let words: Vec<_> = said.lines().map(str::to_owned).collect();
+        match other {
+            Some(other) if words != self.words => assert_eq!(words, other),
+            _ => assert_eq!(words, self.words),
+        }
+        self.words = words;
+        self.world.report(NAME);
+        if self.world.home.machines().contains(&"copy".to_owned()) {
+            self.world.done(&["rm", "-f", "copy"]);
+        }
+        assert_eq!(self.world.home.machines(), [NAME]);
+    }
+
+    fn go_on(&self) -> Result<(), [Finished; 2]> {
+        let run = |arguments: &[&str]| {
+            let finished = self.world.home.run(arguments);
+            if finished.code == Some(0) {
+                Ok(())
+            } else {
+                Err(finished)
+            }
+        };
+        let resumed = run(&["resume", NAME])
+            .or_else(|resumed| run(&["start", NAME]).map_err(|started| [resumed, started]));
+        resumed?;
+        // Who answers goes on for good.
+        let answers = run(&["wait", NAME, "--for", "ready", "--timeout", "50"])
+            .and_then(|()| run(&["exec", NAME, "--", "sh", "-c", "true"]));
+        answers.map_err(|told| [told.clone(), told])
+    }
+
+    /// All snapshots are whole, and nothing else is there.
+    fn look_at_store(&mut self) {
+        assert_eq!(self.world.passing(), Vec::<std::path::PathBuf>::new());
+        let survey = self.store.list().expect("readable");
+        assert!(survey.unreadable.is_empty(), "{:?}", survey.unreadable);
+        assert_eq!(survey.snapshots.len(), self.tags.len());
+        let latest = survey.snapshots.last().expect("the first at least");
+        self.world.done(&["verify", latest.name.as_str()]);
+        if self.tags.len() > SNAPSHOTS {
+            let (tag, words) = self.tags.remove(1 + self.chance.below(SNAPSHOTS - 1));
+            let snapshot = format!("{NAME}@{tag}");
+            self.world.done(&["restore", &snapshot, "--as", "again"]);
+            let said = self.world.shell("again", "cat /history");
+            assert!(said.lines().eq(words), "{said}");
+            self.world.report("again");
+            self.world.done(&["rm", "-f", "again"]);
+            self.world.done(&["snapshot", "rm", &snapshot]);
+        }
+    }
+
+    fn find(&self, tag: &str) -> Option<FileName> {
+        let found = self.store.list().expect("readable").snapshots.into_iter();
+        let mut found = found.filter(|one| one.manifest.details.name.as_deref() == Some(tag));
+        found.next().map(|one| one.name)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let pid = self.world.inspect(NAME)["pid"].as_u64()?;
+        u32::try_from(pid).ok()
+    }
+
+    /// Nothing that was begun is left in the machine's folder once it has started again.
+    fn look_at_folder(&self) {
+        self.world.done(&["kill", NAME]);
+        self.world.done(&["start", NAME]);
+        self.world.done(&["kill", NAME]);
+        let folder = self.world.folder(NAME);
+        let disk = self.world.inspect(NAME)["config"]["disks"][0]["path"].clone();
+        let disk = folder.join(disk.as_str().expect("a path"));
+        let mut chain = clade_disk::files(&disk, Format::Qcow2).expect("a whole chain");
+        chain.extend(["kernel", "initrd"].map(|name| folder.join(name)));
+        let of_machine = |path: &Path| {
+            let name = name_of(path);
+            ["json", "log", "lock"]
+                .iter()
+                .any(|end| name.ends_with(end))
+                || name.contains(".log.")
+        };
+        let left: Vec<_> = files(&folder)
+            .into_iter()
+            .filter(|path| !chain.contains(path) && !of_machine(path))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        self.world.check_disk(&disk);
+        for snapshot in self.world.snapshots() {
+            self.world.check_disk(&self.world.disk_of(&snapshot));
+        }
+        assert_eq!(
+            fs::read_dir(self.world.home.path("run/clade/run"))
+                .expect("folder")
+                .count(),
+            0
+        );
+    }
+}
+
+fn is_at_work(command: &mut Child) -> bool {
+    command.try_wait().expect("wait").is_none()
+}
+
+fn kill(pid: u32) {
+    let pid = Pid::from_raw(pid.try_into().expect("a pid")).expect("a pid");
+    // If it is gone already, so much the better.
+    let _ = kill_process(pid, Signal::KILL);
+}
+
+#[test]
+fn whoever_is_killed_every_snapshot_is_whole_and_the_machine_starts() {
+    let _alone = alone();
+    let Some(mut siege) = Siege::begin("kills") else {
+        return;
+    };
+    let rounds = number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32;
+    for _ in 0..rounds {
+        siege.round();
+    }
+    eprintln!("killed at work {} times of {rounds}", siege.killed_at_work);
+    assert!(
+        siege.killed_at_work > rounds / 4,
+        "hardly ever killed at work"
+    );
+    siege.look_at_folder();
+    wait_until("its processes are gone", || siege.pid().is_none());
+}
