@@ -1,6 +1,6 @@
 //! A guest under Clade, in this process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -151,5 +151,15 @@ impl Drop for CladeGuest {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The command `clade` that was built with this one.
+pub(crate) fn command() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let clade = own.parent().unwrap_or(Path::new("")).join("clade");
+    match clade.is_file() {
+        true => Ok(clade),
+        false => Err("there is no `clade` beside this: `cargo build --release -p clade`".into()),
     }
 }

@@ -7,6 +7,7 @@
 
 mod assembler;
 mod boot;
+mod branch;
 mod clade;
 mod guest;
 mod initrd;
@@ -31,11 +32,13 @@ const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PRO
                              [--peer clade|interpreter|plic|qemu|native,...] [--json FILE]
        clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
                       [--peer clade|interpreter|plic|qemu,...]
+       clade-bench branch [--rounds N] [--qemu PROGRAM] [--only ROW,...] [--quick]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
   io          disk, network and shared folder, under two peers in turn
+  branch      snapshots, clones, suspending and resuming, against QEMU's two ways of keeping a machine
   speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)
@@ -100,6 +103,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
         "boot" => boot::run(&parse(arguments)?),
         "workloads" => workloads::run(&parse(arguments)?),
         "io" => io::run(&parse(arguments)?),
+        "branch" => branch::run(&parse(arguments)?),
         "speed" => speed::run(arguments),
         _ => Err(USAGE.into()),
     }

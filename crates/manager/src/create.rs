@@ -8,9 +8,9 @@ use std::process::Command;
 
 use clade_vmm::control::Connection;
 use clade_vmm::record;
-use clade_vmm::spec::{MachineConfig, MachineSpec};
+use clade_vmm::spec::{MachineConfig, MachineSpec, SPEC_FILE};
 
-use crate::machines::{clear, write_spec};
+use crate::machines::{clear, write_spec, write_spec_unsynced};
 use crate::names::{friendly_name, new_id};
 use crate::start::launch;
 use crate::{Error, Host, Machines, Started};
@@ -122,6 +122,21 @@ impl Machines {
     }
 }
 
+impl Machines {
+    /// Makes sure that a new machine survives a crash of the host.
+    pub(crate) fn sync(&self, folder: &Path) -> Result<(), Error> {
+        let spec = folder.join(SPEC_FILE);
+        let synced = File::open(&spec).and_then(|file| file.sync_all());
+        match synced {
+            // It has come to its end already, and was removed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            synced => synced.map_err(Error::io("sync", spec))?,
+        }
+        clade_store::sync_folder(folder)?;
+        Ok(clade_store::sync_folder(self.folder())?)
+    }
+}
+
 impl Draft {
     /// What the machine will be.
     pub fn spec(&self) -> &MachineSpec {
@@ -173,7 +188,8 @@ impl Draft {
         self.start_from(program, None)
     }
 
-    /// The same for a machine that goes on from what is kept in the folder `saved`.
+    /// The same for a machine that goes on from what is kept in the folder `saved`. Such a machine is
+    /// not waited for to be on the disk before it runs: [`Machines::sync`] is called afterwards.
     pub(crate) fn start_from(
         mut self,
         program: Command,
@@ -182,9 +198,13 @@ impl Draft {
         if self.spec.image.is_some() && !self.spec.temporary {
             self.keep_boot_files()?;
         }
-        write_spec(&self.folder, &self.spec)?;
-        if !self.spec.temporary {
-            clade_store::sync_folder(self.machines.folder())?;
+        if saved.is_some() {
+            write_spec_unsynced(&self.folder, &self.spec)?;
+        } else {
+            write_spec(&self.folder, &self.spec)?;
+            if !self.spec.temporary {
+                clade_store::sync_folder(self.machines.folder())?;
+            }
         }
         let Some(lock) = self.lock.take() else {
             return Err(Error::taken(&self.spec.name, None));

@@ -125,6 +125,13 @@ impl Machines {
     /// [`Error::NotFound`], [`Error::Ambiguous`], and [`Error::Unreadable`] for one that this
     /// version of Clade cannot read.
     pub fn find(&self, text: &str) -> Result<Machine, Error> {
+        if check_name(text).is_ok() {
+            // Most machines are called by their whole name, and the others need not be looked at.
+            let _lock = self.lock()?;
+            if let Found::Machine(machine) = self.look_into(&self.folder.join(text))? {
+                return Ok(*machine);
+            }
+        }
         let survey = self.survey()?;
         let unreadable = survey.unreadable.iter().find(|one| one.name == text);
         if let Some(Unreadable { name, reason }) = unreadable.cloned() {
@@ -139,13 +146,11 @@ impl Machines {
     /// [`Error::BadName`], [`Error::NameTaken`].
     pub fn check_free(&self, name: &str) -> Result<(), Error> {
         check_name(name)?;
-        let survey = self.survey()?;
-        if let Some(machine) = survey.machines.iter().find(|one| one.spec.name == name) {
-            return Err(Error::taken(name, Some(&machine.state)));
-        }
-        match survey.unreadable.iter().find(|one| one.name == name) {
-            Some(_) => Err(Error::taken(name, None)),
-            None => Ok(()),
+        let _lock = self.lock()?;
+        match self.look_into(&self.folder.join(name))? {
+            Found::Machine(machine) => Err(Error::taken(name, Some(&machine.state))),
+            Found::Unreadable(_) => Err(Error::taken(name, None)),
+            Found::Nothing => Ok(()),
         }
     }
 
@@ -243,13 +248,24 @@ impl Machines {
 /// Writes a machine's spec, so that a crash leaves the old or the new one.
 pub(crate) fn write_spec(folder: &Path, spec: &MachineSpec) -> Result<(), Error> {
     let path = folder.join(SPEC_FILE);
-    let text =
-        serde_json::to_vec_pretty(spec).map_err(|error| Error::io("write", &path)(error.into()))?;
     if spec.temporary {
         // It will not be there after a crash.
-        return fs::write(&path, text).map_err(Error::io("write", path));
+        return write_spec_unsynced(folder, spec);
     }
-    Ok(clade_store::write(&path, &text)?)
+    Ok(clade_store::write(&path, &text_of(spec, &path)?)?)
+}
+
+/// Writes the spec of a machine that is being made, so that nobody sees half of it. After a crash of
+/// the host before it is synced it may be empty; then the machine was never made.
+pub(crate) fn write_spec_unsynced(folder: &Path, spec: &MachineSpec) -> Result<(), Error> {
+    let path = folder.join(SPEC_FILE);
+    let staged = folder.join(format!(".{SPEC_FILE}"));
+    fs::write(&staged, text_of(spec, &path)?).map_err(Error::io("write", &staged))?;
+    fs::rename(&staged, &path).map_err(Error::io("write", path))
+}
+
+fn text_of(spec: &MachineSpec, path: &Path) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec_pretty(spec).map_err(|error| Error::io("write", path)(error.into()))
 }
 
 /// Removes a folder with all that is in it; it may be gone already.
@@ -265,6 +281,7 @@ pub(crate) fn clear(folder: &Path) -> Result<(), Error> {
 /// `None` where there is none: the machine is half made or half removed.
 fn read_spec(folder: &Path) -> Result<Option<MachineSpec>, String> {
     match fs::read(folder.join(SPEC_FILE)) {
+        Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text)
             .map(Some)
             .map_err(|error| format!("{}: {error}", folder.join(SPEC_FILE).display())),

@@ -51,6 +51,7 @@ impl LifeRecord {
     /// When it cannot be read or understood.
     pub fn read(folder: &Path) -> io::Result<Option<Self>> {
         match fs::read(folder.join(RECORD_FILE)) {
+            Ok(text) if text.is_empty() => Ok(None),
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -81,8 +82,9 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Records that a life begins. A record that is not `durable` is not waited for to be on the
-    /// disk.
+    /// Records that a life begins. That is not waited for to be on the disk: without it, a crash of
+    /// the host leaves the record of the life before, or an empty one, which is none. The end is, if
+    /// the record is to be `durable`.
     pub(crate) fn begin(folder: &Path, sockets: &Path, durable: bool) -> io::Result<Self> {
         let record = LifeRecord {
             pid: process::id(),
@@ -92,7 +94,7 @@ impl Recorder {
             end: None,
         };
         let staged = File::create(folder.join(STAGED_FILE))?;
-        publish(folder, staged, &record, durable)?;
+        publish(folder, staged, &record, false)?;
         Ok(Self {
             folder: folder.to_owned(),
             record,

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ impl Start {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             image,
-            clade: command()?,
+            clade: crate::clade::command()?,
             qemu: options.qemu.clone(),
         })
     }
@@ -155,16 +155,6 @@ fn greets(port: u16) -> bool {
         .is_ok()
         && stream.read_exact(&mut greeting).is_ok()
         && &greeting == b"SSH-"
-}
-
-/// The command `clade` that was built with this one.
-fn command() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let clade = own.parent().unwrap_or(Path::new("")).join("clade");
-    match clade.is_file() {
-        true => Ok(clade),
-        false => Err("there is no `clade` beside this: `cargo build --release -p clade`".into()),
-    }
 }
 
 #[cfg(test)]

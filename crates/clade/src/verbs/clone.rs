@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clade_manager::{CloneOrder, Error, Machine, Machines, Snapshot};
 
@@ -64,35 +65,40 @@ pub(super) fn make(
     machine: Option<&Machine>,
     order: &CloneOrder,
 ) -> Result<ExitCode, Failure> {
-    let mut failed = None;
-    let mut made_names = Vec::new();
-    let mut let_go = |(started, connection): (clade_manager::Started, _)| {
+    let failed = Mutex::new(None);
+    let made_names = Mutex::new(Vec::new());
+    let let_go = |(started, connection): (clade_manager::Started, _)| {
         let name = started.spec.name.clone();
-        made_names.push(name.clone());
         let done = leave_running(started, connection).and_then(|()| {
             writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
         });
+        lock(&made_names).push(name);
         done.map_err(|failure| {
-            failed = Some(failure);
+            *lock(&failed) = Some(failure);
             Error::Branch(String::new())
         })
     };
     let made = match (snapshot, machine) {
         (Some(snapshot), _) => {
-            machines.clone_snapshot(snapshot, order, &machine_process::command, &mut let_go)
+            machines.clone_snapshot(snapshot, order, &machine_process::command, &let_go)
         }
         (None, Some(machine)) => machines.clone_machine(
             machine,
             &machines.snapshots()?,
             order,
             &machine_process::command,
-            &mut let_go,
+            &let_go,
         ),
         (None, None) => Ok(()),
     };
-    settle::in_background(&made_names)?;
+    settle::in_background(&lock(&made_names))?;
+    let failed = lock(&failed).take();
     match (made, failed) {
         (_, Some(failure)) => Err(failure),
         (made, None) => Ok(made.map(|()| ExitCode::SUCCESS)?),
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,10 @@
 //! New machines from a snapshot, or from another machine as it is.
 
+use std::num::NonZero;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use clade_store::snapshots::Snapshot;
 use clade_vmm::control::Connection;
@@ -22,9 +26,12 @@ pub struct CloneOrder {
 /// A clone that runs, and the connection over which its guest is let go on.
 pub(super) type Running = (Started, Connection);
 
+/// How many clones are made at a time for each processor: most of the time one waits for the other.
+const AT_A_TIME: usize = 2;
+
 impl Machines {
     /// Makes new machines that go on from `snapshot`, independently of each other. What one of them
-    /// comes to is given to `each`, one after the other.
+    /// comes to is given to `each`, from several threads.
     ///
     /// # Errors
     /// When the snapshot is damaged or has no memory, or at the first machine that cannot be made.
@@ -32,8 +39,8 @@ impl Machines {
         &self,
         snapshot: &Snapshot,
         order: &CloneOrder,
-        program: &dyn Fn() -> Command,
-        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+        program: &(dyn Fn() -> Command + Sync),
+        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
     ) -> Result<(), Error> {
         let source = Source::of(snapshot)?;
         self.clone_source(&source, order, program, each)
@@ -49,8 +56,8 @@ impl Machines {
         machine: &Machine,
         snapshots: &Snapshots,
         order: &CloneOrder,
-        program: &dyn Fn() -> Command,
-        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+        program: &(dyn Fn() -> Command + Sync),
+        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
     ) -> Result<(), Error> {
         let kept = machine.keep_in(snapshots, false, &mut |_| ())?;
         let source = Source {
@@ -70,22 +77,59 @@ impl Machines {
         &self,
         source: &Source<'_>,
         order: &CloneOrder,
-        program: &dyn Fn() -> Command,
-        each: &mut dyn FnMut(Running) -> Result<(), Error>,
+        program: &(dyn Fn() -> Command + Sync),
+        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
     ) -> Result<(), Error> {
         check(source)?;
-        for name in &order.names {
-            let mut draft = self.create(Order {
-                name: name.clone(),
-                image: source.spec.image.clone(),
-                temporary: order.temporary,
-                config: source.spec.config.clone(),
-            })?;
-            let config = source.give_to(draft.folder())?;
-            draft.become_clone(source, config);
-            each(draft.start_from(program(), source.saved())?)?;
+        let next = AtomicUsize::new(0);
+        let failed = Mutex::new(None);
+        let keep_first = |error| {
+            // Nobody makes another.
+            next.store(order.names.len(), Ordering::Relaxed);
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert(error);
+        };
+        let work = || {
+            while let Some(name) = order.names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let made = self.clone_one(source, order, name.clone(), program, each);
+                made.unwrap_or_else(keep_first);
+            }
+        };
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            for _ in 1..order.names.len().min(processors * AT_A_TIME) {
+                // Where the host has no more threads, there are fewer of us.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        let failed = failed.into_inner();
+        let failed = failed.unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn clone_one(
+        &self,
+        source: &Source<'_>,
+        order: &CloneOrder,
+        name: Option<String>,
+        program: &(dyn Fn() -> Command + Sync),
+        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
+    ) -> Result<(), Error> {
+        let mut draft = self.create(Order {
+            name,
+            image: source.spec.image.clone(),
+            temporary: order.temporary,
+            config: source.spec.config.clone(),
+        })?;
+        let folder = draft.folder().to_owned();
+        let config = source.give_to(&folder)?;
+        draft.become_clone(source, config);
+        each(draft.start_from(program(), source.saved())?)?;
+        if order.temporary {
+            return Ok(());
         }
-        Ok(())
+        self.sync(&folder)
     }
 }
 
