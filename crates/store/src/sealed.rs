@@ -85,6 +85,11 @@ pub fn load<T: Document>(file: &File) -> Result<T, ContentError> {
     decode(&read_whole(file, LONGEST)?)
 }
 
+/// The document that these bytes are, all of which are checked.
+pub(crate) fn parse<T: Document>(bytes: &[u8]) -> Result<T, ContentError> {
+    decode(bytes)
+}
+
 fn encode<T: Document>(document: &T) -> io::Result<Vec<u8>> {
     let envelope = Envelope {
         kind: T::KIND.to_owned(),

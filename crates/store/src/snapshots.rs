@@ -15,6 +15,8 @@
 //! Templates are kept the same way, in folders with names that people chose.
 
 mod draft;
+mod export;
+mod import;
 mod manifest;
 mod passing;
 mod snapshot;
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use crate::{ContentError, Error, FileName, sealed};
 
 pub use draft::DraftSnapshot;
+pub use import::Imported;
 pub use manifest::{Details, MANIFEST, MEMORY_INDEX, Manifest, Origin, STATE};
 pub use snapshot::{Size, Snapshot};
 

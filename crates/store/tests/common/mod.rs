@@ -1,5 +1,8 @@
 //! Small snapshots for tests.
 
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 
 use clade_store::memory::{LayerWriter, MemoryIndex, PAGE};
