@@ -26,6 +26,11 @@ pub(crate) struct DiskOptions {
 }
 
 impl DiskOptions {
+    /// Whether any disk was named.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.disk.is_empty()
+    }
+
     /// What the machine is to be told of the disks that were named.
     pub(crate) fn specs(self) -> Result<Vec<DiskSpec>, Failure> {
         self.disk.into_iter().map(DiskOption::into_spec).collect()

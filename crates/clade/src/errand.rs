@@ -14,6 +14,7 @@ use clade_vmm::outcome::Outcome;
 
 use crate::failure::Failure;
 use crate::remote::{self, Remote};
+use crate::settle;
 use crate::verbs::exec::explain;
 
 /// How often a guest that is on its way up is asked.
@@ -41,6 +42,7 @@ pub(crate) fn run(
     let Connection { sender, receiver } = connection;
     sender.request(&Request::Attach { size: None })?;
     let console = Console::listen(receiver)?;
+    settle::settle(&machine)?;
     let key = Key::of_user()?;
     let deadline = Instant::now() + PATIENCE;
     let remote = loop {

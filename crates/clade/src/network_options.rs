@@ -33,13 +33,24 @@ impl NetworkOptions {
         self.publish.iter().any(|forward| forward.host == 0)
     }
 
-    pub(crate) fn spec(self) -> Result<NetworkSpec, Failure> {
-        let outside = OutsideSpec {
+    /// Whether the card's other end is the usual one.
+    pub(crate) fn is_default(&self) -> bool {
+        self.network == "user"
+    }
+
+    /// What goes out of, and into, the network of a machine that has one already.
+    pub(crate) fn outside(self) -> OutsideSpec {
+        OutsideSpec {
             forwards: self.publish,
             allow: self.allow_host,
             deny: self.deny_host,
-        };
-        match self.network.as_str() {
+        }
+    }
+
+    pub(crate) fn spec(self) -> Result<NetworkSpec, Failure> {
+        let network = self.network.clone();
+        let outside = self.outside();
+        match network.as_str() {
             "user" => Ok(NetworkSpec::User(outside)),
             "none" if outside == OutsideSpec::default() => Ok(NetworkSpec::None),
             "none" => Err(Failure::new(

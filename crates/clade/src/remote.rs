@@ -59,9 +59,7 @@ pub(crate) fn terminal() -> Result<Terminal, Failure> {
 
 /// What the init of our own images is told on the kernel's command line: whom to let in.
 pub(crate) fn for_our_init(key: &Key) -> String {
-    let public = key.public();
-    let key = public.split(' ').nth(1).unwrap_or_default();
-    format!(" clade.key={key}")
+    format!(" clade.key={}", key.base64())
 }
 
 /// What systemd (256 and later) is told on the kernel's command line, by credentials (systemd.exec(5)):
@@ -72,6 +70,29 @@ pub(crate) fn for_systemd(key: &Key) -> String {
         " systemd.set_credential_binary=ssh.authorized_keys.root:{key} \
          systemd.set_credential=vmm.notify_socket:vsock-stream:{HOST_CID}:{NOTIFY_PORT}"
     )
+}
+
+/// A kernel's command line that lets this user in, in place of whom it let in before.
+pub(crate) fn for_another_user(cmdline: &str, key: &Key) -> String {
+    let (ours, systemd) = (for_our_init(key), for_systemd(key));
+    let new = ours.split(' ').chain(systemd.split(' '));
+    let new: Vec<_> = new.filter(|word| is_key(word)).collect();
+    let words = cmdline.split(' ').map(|word| {
+        let name = KEY_WORDS.iter().find(|name| word.starts_with(*name));
+        let same = |new: &&&str| name.is_some_and(|name| new.starts_with(name));
+        new.iter().find(same).copied().unwrap_or(word)
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// How the words begin by which the guest is told whom to let in.
+const KEY_WORDS: [&str; 2] = [
+    "clade.key=",
+    "systemd.set_credential_binary=ssh.authorized_keys.root:",
+];
+
+fn is_key(word: &str) -> bool {
+    KEY_WORDS.iter().any(|name| word.starts_with(name))
 }
 
 impl Remote {
@@ -187,5 +208,24 @@ fn pass_signals(mut signals: Signals, control: &Control) {
             terminal::restore();
             process::exit(128 + signal);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_user_is_let_in_in_place_of_the_first() {
+        let folders = [(); 2].map(|()| tempfile::tempdir().expect("folder"));
+        let [one, other] = folders
+            .each_ref()
+            .map(|folder| Key::in_folder(&folder.path().join("ssh")).expect("key"));
+        for words in [for_our_init, for_systemd] {
+            let cmdline = |key| format!("quiet{} panic=-1", words(key));
+            assert_ne!(cmdline(&one), cmdline(&other));
+            assert_eq!(for_another_user(&cmdline(&one), &other), cmdline(&other));
+        }
+        assert_eq!(for_another_user("a  b", &one), "a  b");
     }
 }

@@ -1,13 +1,15 @@
 //! Telling guests that went on from a saved state what changed meanwhile: the time, and for clones who
 //! they are. It is done before anybody is let in, once, with what every image has.
 
+use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{self, Stdio};
+use std::ptr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clade_manager::Machine;
+use clade_manager::{Machine, TEMPLATE_KEY_FILE};
 use clade_ssh::{Command, Error, Key, Process};
 use clade_vmm::spec::Unsettled;
 
@@ -20,11 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
 
-/// Whole seconds are no reason to set a clock back that is right. Runs in the guest as root: `sh -c SCRIPT sh SECONDS [NAME [OLD]]`. Random numbers differ by now, by the
-/// VM generation ID.
+/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS NAME OLD KEY TEMPLATE-KEY`, whose last words may be
+/// empty. Random numbers differ by now, by the VM generation ID. In place of the template's key, and of
+/// that of who made the template, the user's is let in. Whole seconds are no reason to set a clock back that is right.
 const SCRIPT: &str = r#"
 ahead=$(($(date +%s) - $1))
 [ $ahead -ge -1 ] && [ $ahead -le 1 ] || date -s "@$1" >/dev/null
+keys=/proc/1/root/root/.ssh/authorized_keys
+if [ "$5" ]; then
+    maker=$(grep -F "$5" $keys | cut -d' ' -f3)
+    others=$(grep -vF -e "$5" -e "${maker:-$5}" $keys)
+    echo "ssh-ed25519 $4${others:+
+$others}" >$keys
+fi
 [ "$2" ] || exit 0
 echo "$2" >/proc/sys/kernel/hostname
 [ ! -w /etc/hostname ] || echo "$2" >/etc/hostname
@@ -61,17 +71,15 @@ pub(crate) fn settle(machine: &Machine) -> Result<(), Failure> {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = now.map_or(0, |now| now.as_secs()).to_string();
-        let mut arguments = ["sh", "-c", SCRIPT, "sh", &seconds]
-            .map(str::to_owned)
-            .to_vec();
-        if let Unsettled::Identity { before } = unsettled {
-            arguments.extend([spec.name.clone(), before.clone()]);
-        }
-        tell(machine, arguments)
+        let (name, before) = match unsettled {
+            Unsettled::Identity { before } => (spec.name.as_str(), before.as_str()),
+            Unsettled::Clock => ("", ""),
+        };
+        tell(machine, [&seconds, name, before])
     })
 }
 
-fn tell(machine: &Machine, arguments: Vec<String>) -> Result<(), Failure> {
+fn tell(machine: &Machine, words: [&str; 3]) -> Result<(), Failure> {
     let failed = |reason: String| {
         let name = &machine.spec.name;
         Failure::new(format!(
@@ -79,15 +87,30 @@ fn tell(machine: &Machine, arguments: Vec<String>) -> Result<(), Failure> {
              state: {reason}\n`clade console {name}` shows what it does."
         ))
     };
-    let (socket, key) = (machine.vsock()?, Key::of_user()?);
+    let (socket, user) = (machine.vsock()?, Key::of_user()?);
+    let file = machine.folder().join(TEMPLATE_KEY_FILE);
+    let template = file.exists().then(|| Key::from_file(file.clone()));
+    let template = template.transpose()?;
+    let keys = match &template {
+        Some(key) => [user.base64(), key.base64()],
+        None => Default::default(),
+    };
+    let keys = keys.iter().map(String::as_str);
+    let arguments = ["sh", "-c", SCRIPT, "sh"]
+        .into_iter()
+        .chain(words)
+        .chain(keys);
     let command = Command {
-        arguments,
+        arguments: arguments.map(str::to_owned).collect(),
         ..Command::default()
     };
+    let mut key = template.as_ref().unwrap_or(&user);
     let deadline = Instant::now() + PATIENCE;
     let (process, mut streams) = loop {
-        match Process::start(&socket, &key, command.clone()) {
+        match Process::start(&socket, key, command.clone()) {
             Err(Error::NotReady) if Instant::now() < deadline => thread::sleep(ASK),
+            // It was told so before, and then something went wrong.
+            Err(Error::Refused) if template.is_some() && !ptr::eq(key, &user) => key = &user,
             started => break started.map_err(|error| failed(error.to_string()))?,
         }
     };
@@ -98,7 +121,11 @@ fn tell(machine: &Machine, arguments: Vec<String>) -> Result<(), Failure> {
     let _ = streams.errors.read_to_string(&mut said);
     let exit = process.wait().map_err(|error| failed(error.to_string()))?;
     match exit.status() {
-        Some(0) => Ok(()),
+        Some(0) => {
+            // It is let in no longer.
+            let _ = template.map(|_| fs::remove_file(file));
+            Ok(())
+        }
         _ => Err(failed(format!("{exit:?} {said}"))),
     }
 }

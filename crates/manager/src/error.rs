@@ -43,6 +43,26 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A name that no template may have.
+    #[error(
+        "'{name}' is no name for a template: {reason}\n\
+         Use up to 63 letters, digits, '-', '_' and '.', starting with a letter or digit."
+    )]
+    BadTemplateName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is a template of that name.
+    #[error(
+        "there is a template '{name}' already\n\
+         Remove it with `clade template rm {name}`, or choose another name."
+    )]
+    TemplateTaken {
+        /// The name.
+        name: String,
+    },
     /// Another machine has that name.
     #[error("there is a machine called '{name}' already, which {state}\n{remedy}")]
     NameTaken {
@@ -235,6 +255,14 @@ impl Error {
             name: name.to_owned(),
             state: state.map_or("is being made or cannot be read", State::described),
             remedy,
+        }
+    }
+
+    /// What is wrong with the name of a machine is wrong with that of a template.
+    pub(crate) fn of_template(self) -> Self {
+        match self {
+            Error::BadName { name, reason } => Error::BadTemplateName { name, reason },
+            other => other,
         }
     }
 

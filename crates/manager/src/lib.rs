@@ -25,7 +25,9 @@ mod stop;
 mod testing;
 mod wait;
 
-pub use branch::{CloneOrder, SnapshotNames, SnapshotOptions};
+pub use branch::{
+    CloneOrder, ImportOrder, SnapshotNames, SnapshotOptions, TEMPLATE_KEY_FILE, machine_of,
+};
 pub use clade_store::snapshots::{Size, Snapshot, Snapshots};
 pub use create::{Draft, Order};
 pub use error::Error;

@@ -45,18 +45,7 @@ impl Key {
             clade_store::private_folder(folder)?;
             make(&path)?;
         }
-        let text = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
-        let private = PrivateKey::from_openssh(&text).map_err(|error| Error::Key {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        match private.key_data() {
-            KeypairData::Ed25519(_) => Ok(Self { path, private }),
-            _ => Err(Error::Key {
-                path: path.display().to_string(),
-                reason: "it is not an Ed25519 key without a password".to_owned(),
-            }),
-        }
+        Self::from_file(path)
     }
 
     /// The file of the private key.
@@ -71,6 +60,31 @@ impl Key {
         ssh_key::PublicKey::from(key)
             .to_openssh()
             .unwrap_or_default()
+    }
+
+    /// The second word of [`Key::public`], which no other key has.
+    pub fn base64(&self) -> String {
+        let public = self.public();
+        public.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
+    /// The key in a file that has one.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no Ed25519 key without a password.
+    pub fn from_file(path: PathBuf) -> Result<Self, Error> {
+        let text = fs::read(&path).map_err(|error| io_error("read", &path, error))?;
+        let private = PrivateKey::from_openssh(&text).map_err(|error| Error::Key {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        match private.key_data() {
+            KeypairData::Ed25519(_) => Ok(Self { path, private }),
+            _ => Err(Error::Key {
+                path: path.display().to_string(),
+                reason: "it is not an Ed25519 key without a password".to_owned(),
+            }),
+        }
     }
 
     pub(crate) fn for_client(&self) -> Result<makiko::Privkey, Error> {

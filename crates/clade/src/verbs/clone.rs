@@ -12,13 +12,13 @@ use crate::snapshots::{self, Meant};
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 
-/// Make new machines that go on from where another is, or from a snapshot.
+/// Make new machines that go on from where another is, or from a snapshot or template.
 ///
 /// They run at once and on their own, and share all memory and disk that neither writes. A machine that
 /// runs stands still for a moment, once, however many clones there are.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Clone {
-    /// The machine or snapshot: a name, MACHINE@TAG, an id, or the beginning of an id.
+    /// The machine, template or snapshot, looked for in this order: a name, MACHINE@TAG, an id, or the beginning of an id.
     source: String,
     /// How many.
     #[arg(short, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -50,7 +50,13 @@ impl Clone {
         let order = CloneOrder {
             names: names.collect(),
             temporary: self.rm,
+            outside: None,
         };
+        if let Err(Error::NotFound { .. }) = machines.find(&self.source)
+            && let Some(template) = machines.template(&self.source)?
+        {
+            return make(&machines, Some(&template), None, &order);
+        }
         match snapshots::find(&machines, &self.source)? {
             Meant::Machine(machine) => make(&machines, None, Some(&machine), &order),
             Meant::Snapshot(snapshot) => make(&machines, Some(&snapshot), None, &order),

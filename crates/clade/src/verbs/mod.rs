@@ -29,6 +29,7 @@ pub(crate) mod ssh_proxy;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod suspend;
+pub(crate) mod template;
 pub(crate) mod tree;
 pub(crate) mod update;
 pub(crate) mod verify;

@@ -30,7 +30,7 @@ impl Restore {
         if let Some(name) = self.new {
             let order = CloneOrder {
                 names: vec![Some(name)],
-                temporary: false,
+                ..CloneOrder::default()
             };
             return super::clone::make(&machines, Some(&snapshot), None, &order);
         }

@@ -1,6 +1,7 @@
 //! `clade run`
 
 mod plan;
+mod template;
 
 use std::io::{self, IsTerminal, Write};
 use std::mem;
@@ -32,15 +33,22 @@ pub(crate) use plan::session_words;
 /// The image that runs when none is named.
 const DEFAULT_IMAGE: &str = "mini";
 
-/// Run a machine: an image, or a kernel of your own.
+/// What a machine has if nothing else is said.
+const DEFAULT_CPUS: u32 = 1;
+const DEFAULT_MEMORY: u64 = 1 << 30;
+
+/// Run a machine: an image, a template, or a kernel of your own.
 ///
 /// Without IMAGE, runs `mini`: Debian's own kernel with a small shell. The machine ends when its
 /// guest switches off, or with this command; Ctrl-] leaves it running. One with a name, or that was
 /// detached, can be started again, until `clade rm`. The exit status is 0 after power-off, the
 /// guest's own code if it reports failure, and 125 if Clade failed.
+///
+/// A machine made from a template does not boot: it goes on from where that was frozen, with a shell of
+/// your own, and ends with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// The image to run; `clade images` lists them.
+    /// The image to run, as `clade images` lists them, or the template, as `clade template ls` does.
     #[arg(conflicts_with = "kernel")]
     image: Option<String>,
     /// Run this command in it, and end the machine: output and exit status are the command's. In an
@@ -69,12 +77,12 @@ pub(crate) struct Run {
     /// What cloud-init on the disk is to do, in place of letting this user's SSH keys in.
     #[arg(long, value_name = "FILE", requires = "firmware")]
     user_data: Option<PathBuf>,
-    /// Guest memory.
-    #[arg(long, short = 'm', value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
-    memory: u64,
-    /// Number of virtual CPUs.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    cpus: u32,
+    /// Guest memory [default: 1G].
+    #[arg(long, short = 'm', value_name = "SIZE", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// Number of virtual CPUs [default: 1].
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
     /// Share folder SRC of this host as DST in the guest; with `:ro`, the guest may only read.
     ///
     /// An image finds it there. A kernel of your own mounts it by itself, as file system type
@@ -137,6 +145,9 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(mut self) -> Result<ExitCode, Failure> {
+        if let Some(template) = self.template()? {
+            return self.run_template(&template);
+        }
         self.check()?;
         let (detach, stats) = (self.detach, self.stats);
         let any_port = self.network.wants_any_port();
@@ -187,6 +198,14 @@ impl Run {
         }
     }
 
+    fn cpus(&self) -> u32 {
+        self.cpus.unwrap_or(DEFAULT_CPUS)
+    }
+
+    fn memory(&self) -> u64 {
+        self.memory.unwrap_or(DEFAULT_MEMORY)
+    }
+
     /// The OCI image that is to be run, if it is one, with the command if there is one.
     fn oci_machine(&mut self) -> Result<Option<OciMachine>, Failure> {
         let Some(name) = self
@@ -222,7 +241,7 @@ impl Run {
     fn check(&self) -> Result<(), Failure> {
         let host = Host::of_this_machine()
             .map_err(|error| Failure::new(format!("cannot read what this host has: {error}")))?;
-        host.check(self.cpus, self.memory)?;
+        host.check(self.cpus(), self.memory())?;
         if let Some(name) = &self.name {
             Machines::of_user()?.check_free(name)?;
         }

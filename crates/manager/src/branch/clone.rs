@@ -8,19 +8,22 @@ use std::thread;
 
 use clade_store::snapshots::Snapshot;
 use clade_vmm::control::Connection;
-use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec, Unsettled};
+use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec, OutsideSpec, Unsettled};
 
 use super::restore::Source;
 use crate::create::Draft;
 use crate::{Error, Machine, Machines, Order, Snapshots, Started};
 
 /// What clones are wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CloneOrder {
     /// Their names; a friendly one is chosen where there is none.
     pub names: Vec<Option<String>>,
     /// Whether they are removed when their life ends.
     pub temporary: bool,
+    /// What goes out of, and into, their user-mode network. If nothing is said, it is what the origin
+    /// has, and free ports are chosen for those of the host that lead to it.
+    pub outside: Option<OutsideSpec>,
 }
 
 /// A clone that runs, and the connection over which its guest is let go on.
@@ -123,7 +126,8 @@ impl Machines {
             config: source.spec.config.clone(),
         })?;
         let folder = draft.folder().to_owned();
-        let config = source.give_to(&folder)?;
+        let mut config = source.give_to(&folder)?;
+        adapt(&mut config.network, order.outside.as_ref())?;
         draft.become_clone(source, config);
         each(draft.start_from(program(), source.saved())?)?;
         if order.temporary {
@@ -152,13 +156,6 @@ fn check(source: &Source<'_>) -> Result<(), Error> {
 
 impl Draft {
     fn become_clone(&mut self, source: &Source<'_>, mut config: MachineConfig) {
-        // Ports of the host that lead to the one cannot lead to the other, too: others are chosen.
-        if let NetworkSpec::User(outside) | NetworkSpec::Switch(_, outside) = &mut config.network {
-            outside
-                .forwards
-                .iter_mut()
-                .for_each(|forward| forward.host = 0);
-        }
         let spec = self.spec_mut();
         spec.origin = Some(source.origin.clone());
         spec.mac = Some(source.spec.mac());
@@ -171,4 +168,26 @@ impl Draft {
         });
         spec.config = config;
     }
+}
+
+/// What a clone's network has in place of its origin's.
+fn adapt(network: &mut NetworkSpec, wanted: Option<&OutsideSpec>) -> Result<(), Error> {
+    let (NetworkSpec::User(outside) | NetworkSpec::Switch(_, outside)) = network else {
+        return match wanted {
+            Some(wanted) if *wanted != OutsideSpec::default() => Err(Error::Branch(
+                "the machine has no user-mode network, and so no ports and no rules about hosts"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        };
+    };
+    match wanted {
+        Some(wanted) => outside.clone_from(wanted),
+        // Ports of the host that lead to the one cannot lead to the other, too: others are chosen.
+        None => outside
+            .forwards
+            .iter_mut()
+            .for_each(|forward| forward.host = 0),
+    }
+    Ok(())
 }

@@ -1,11 +1,12 @@
 //! The files of a machine that its snapshots have, too.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clade_store::{FileName, link_or_copy};
-use clade_vmm::spec::MachineConfig;
+use clade_vmm::spec::{MachineConfig, MachineSpec};
 
+use super::TEMPLATE_KEY_FILE;
 use crate::Error;
 
 /// How the names of layers of memory end.
@@ -47,19 +48,30 @@ pub(super) fn of_config(folder: &Path, config: &MachineConfig) -> Result<Vec<Fil
     let boot = [&config.kernel, &config.initrd, &config.firmware];
     let boot = boot.into_iter().flatten().filter(|path| path.is_relative());
     let mut files: Vec<_> = boot.map(|path| path.to_path_buf()).collect();
-    for disk in config.disks.iter().filter(|disk| disk.path.is_relative()) {
-        let path = folder.join(&disk.path);
-        let chain = clade_disk::files(&path, disk.format).map_err(Error::disk)?;
-        files.extend(chain);
-    }
+    files.extend(chains(folder, config)?);
     let names = files.iter().map(|path| {
         let name = path.file_name().unwrap_or_default();
         name_of(&name.to_string_lossy())
     });
     let mut names = names.collect::<Result<Vec<_>, _>>()?;
+    // As long as the guest has not been told who its user is, this is the way in.
+    if folder.join(TEMPLATE_KEY_FILE).exists() {
+        names.push(name_of(TEMPLATE_KEY_FILE)?);
+    }
     names.sort();
     names.dedup();
     Ok(names)
+}
+
+/// The files of its disks in the machine's folder, with all that they stand on, wherever that is.
+pub(super) fn chains(folder: &Path, config: &MachineConfig) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for disk in config.disks.iter().filter(|disk| disk.path.is_relative()) {
+        let path = folder.join(&disk.path);
+        let chain = clade_disk::files(&path, disk.format).map_err(Error::disk)?;
+        files.extend(chain);
+    }
+    Ok(files)
 }
 
 /// Gives the machine in `folder` a file of a snapshot's, unless it has it.
@@ -70,6 +82,11 @@ pub(super) fn adopt(from: &Path, folder: &Path, name: &FileName) -> Result<(), E
         return Ok(());
     }
     Ok(link_or_copy(&from.join(name), &place)?)
+}
+
+/// A machine as the manifest of a snapshot has it.
+pub(super) fn to_value(spec: &MachineSpec) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(spec).map_err(|error| Error::Branch(error.to_string()))
 }
 
 pub(super) fn name_of(text: &str) -> Result<FileName, Error> {

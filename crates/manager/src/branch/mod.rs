@@ -8,12 +8,16 @@ mod clone;
 mod disks;
 mod files;
 mod find;
+mod import;
 mod keep;
 mod restore;
 mod settle;
 mod snapshot;
 mod suspend;
+mod template;
 
 pub use clone::CloneOrder;
 pub use find::SnapshotNames;
+pub use import::ImportOrder;
 pub use snapshot::SnapshotOptions;
+pub use template::{TEMPLATE_KEY_FILE, machine_of};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use clade_store::snapshots::Snapshot;
+use clade_store::snapshots::{Manifest, Snapshot};
 use clade_store::{FileName, Lock};
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
@@ -32,16 +32,10 @@ impl<'a> Source<'a> {
     pub(super) fn of(snapshot: &'a Snapshot) -> Result<Self, Error> {
         snapshot.check()?;
         let manifest = &snapshot.manifest;
-        let spec = serde_json::from_value(manifest.details.config.clone());
         Ok(Self {
             folder: snapshot.folder(),
             files: manifest.files.keys().cloned().collect(),
-            spec: spec.map_err(|error| {
-                Error::Branch(format!(
-                    "snapshot {} is of a machine that this version of Clade cannot make: {error}",
-                    manifest.id
-                ))
-            })?,
+            spec: spec_of(manifest)?,
             has_memory: manifest.details.memory_bytes.is_some(),
             origin: OriginSpec {
                 snapshot: Some(manifest.id.to_string()),
@@ -66,6 +60,16 @@ impl<'a> Source<'a> {
     pub(super) fn saved(&self) -> Option<&Path> {
         self.has_memory.then_some(self.folder)
     }
+}
+
+/// The machine that a snapshot is of.
+pub(super) fn spec_of(manifest: &Manifest) -> Result<MachineSpec, Error> {
+    serde_json::from_value(manifest.details.config.clone()).map_err(|error| {
+        Error::Branch(format!(
+            "snapshot {} is of a machine that this version of Clade cannot make: {error}",
+            manifest.id
+        ))
+    })
 }
 
 /// What is read once, when the machine goes on, and needs no name in its folder.

@@ -34,6 +34,23 @@ pub(super) struct Kept {
     pub(super) taken: Option<Taken>,
 }
 
+impl Kept {
+    fn details(&self, name: Option<String>) -> Result<Details, Error> {
+        let (spec, taken) = (&self.spec, self.taken.as_ref());
+        Ok(Details {
+            name,
+            origin: Origin {
+                id: spec.id.clone(),
+                name: spec.name.clone(),
+            },
+            parent: spec.parent_snapshot().map(name_of).transpose()?,
+            config: files::to_value(spec)?,
+            memory_bytes: taken.map(|_| spec.config.memory),
+            pause_ns: taken.map_or(0, |taken| taken.pause.as_nanos() as u64),
+        })
+    }
+}
+
 impl Machine {
     /// Keeps the machine as it is at this instant. It may run, and then goes on; the disks of one that
     /// has stopped are kept. `progress` is told of the bytes of memory that were written so far.
@@ -47,31 +64,25 @@ impl Machine {
         options: SnapshotOptions,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Snapshot, Error> {
-        let mut kept = self.keep_in(snapshots, options.disks_only, progress)?;
+        let kept = self.keep_in(snapshots, options.disks_only, progress)?;
+        self.commit(kept, options.tag, DraftSnapshot::commit)
+    }
+
+    /// Completes what was kept by `commit`. The machine is the same as it from now on.
+    pub(super) fn commit(
+        &self,
+        mut kept: Kept,
+        name: Option<String>,
+        commit: impl FnOnce(DraftSnapshot, Details) -> Result<Snapshot, clade_store::Error>,
+    ) -> Result<Snapshot, Error> {
         // Of what they share, nothing need be read again.
-        let known = snapshots.list()?.snapshots;
-        let records = known
-            .iter()
-            .flat_map(|one| one.manifest.files.values().copied());
-        kept.draft.know(records);
-        let taken = kept.taken.as_ref();
-        let details = Details {
-            name: options.tag,
-            origin: Origin {
-                id: kept.spec.id.clone(),
-                name: kept.spec.name.clone(),
-            },
-            parent: kept
-                .spec
-                .parent_snapshot()
-                .map(files::name_of)
-                .transpose()?,
-            config: serde_json::to_value(&kept.spec)
-                .map_err(|error| Error::Branch(error.to_string()))?,
-            memory_bytes: taken.map(|_| kept.spec.config.memory),
-            pause_ns: taken.map_or(0, |taken| taken.pause.as_nanos() as u64),
-        };
-        let snapshot = kept.draft.commit(details)?;
+        for others in [self.machines.snapshots()?, self.machines.templates()?] {
+            let known = others.list()?.snapshots;
+            let records = known.iter().flat_map(|one| one.manifest.files.values());
+            kept.draft.know(records.copied());
+        }
+        let details = kept.details(name)?;
+        let snapshot = commit(kept.draft, details)?;
         self.same_as(&snapshot)?;
         Ok(snapshot)
     }

@@ -32,6 +32,7 @@ impl Run {
     /// The machine to make, and what it boots. One for an OCI image is `mini` as yet.
     pub(super) fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
         let interrupts = self.interrupts();
+        let (cpus, memory) = (self.cpus(), self.memory());
         let is_debian = self.is_debian();
         let keeps = self.detach || self.name.is_some() || is_debian || oci.is_some();
         let piped = !interactive && !self.detach && self.command.is_empty();
@@ -42,8 +43,8 @@ impl Run {
             config: MachineConfig {
                 tier: self.tier,
                 interrupts,
-                cpus: self.cpus,
-                memory: self.memory,
+                cpus,
+                memory,
                 initrd: self.initrd,
                 shares: volume::shares(&self.volume),
                 ports: self.serial,
