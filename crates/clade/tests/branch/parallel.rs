@@ -47,7 +47,7 @@ fn work(world: &World, worker: usize, kind: usize) {
     match kind % 3 {
         0 => {
             world.done(&["snapshot", "box", "-t", &tag]);
-            if kind % 2 == 0 {
+            if kind.is_multiple_of(2) {
                 world.done(&["snapshot", "rm", &format!("box@{tag}")]);
             }
         }
