@@ -82,6 +82,16 @@ fn machines_are_made_of_a_template_with_what_was_in_memory() {
     names.sort();
     assert_eq!(names, [NAME, "c-1", "c-2", "one"]);
 
+    // All of them came from the template, the first by being the same as it.
+    let tree = machine.done(&["tree", "--json"]);
+    let tree: serde_json::Value = serde_json::from_str(tree.stdout()).expect("JSON");
+    let rows = tree.as_array().expect("list");
+    let find = |name| rows.iter().find(|row| row["name"] == name).expect(name);
+    assert_eq!(find("t1")["kind"], "template");
+    for name in [NAME, "c-1", "c-2", "one"] {
+        assert_eq!(find(name)["parent"], find("t1")["id"], "{name}: {tree}");
+    }
+
     // A template of a machine that came from a template, whose guest was told once who its user is.
     machine.done(&["template", "create", "t2", "--from", "c-1"]);
     let again = machine.done(&["run", "t2", "--", "cat", "/root/.ssh/authorized_keys"]);

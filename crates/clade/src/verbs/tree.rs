@@ -14,9 +14,9 @@ use crate::snapshots::Meant;
 use crate::tree::{self, Node, Place};
 use crate::{size, snapshots, state, style, table};
 
-/// Draw which machines and snapshots came from which.
+/// Draw which machines, snapshots and templates came from which.
 ///
-/// A machine hangs at the snapshot that it came from or last was the same as. OWN is the room on disk that
+/// A machine hangs at the snapshot or template that it came from or last was the same as. OWN is the room on disk that
 /// is freed with each, SHARED what others have as well; PAUSE is how long the machine stood still.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tree {
@@ -33,9 +33,10 @@ pub(crate) struct Tree {
 enum Kind {
     Machine,
     Snapshot,
+    Template,
 }
 
-/// A machine or snapshot as `tree --json` shows it.
+/// A machine, snapshot or template as `tree --json` shows it.
 #[derive(Debug, Serialize)]
 struct Entry {
     kind: Kind,
@@ -76,6 +77,9 @@ impl Tree {
         let names = SnapshotNames::of(&kept.snapshots, &survey.machines);
         let of_snapshot = |one| Entry::of_snapshot(one, names.get(one));
         let mut entries: Vec<_> = kept.snapshots.iter().map(of_snapshot).collect();
+        let templates = machines.templates()?.list();
+        let templates = templates.map_err(clade_manager::Error::from)?.snapshots;
+        entries.extend(templates.iter().map(Entry::of_template));
         entries.extend(survey.machines.iter().map(Entry::of_machine));
 
         let nodes: Vec<Node> = entries.iter().map(|entry| entry.node.clone()).collect();
@@ -180,6 +184,14 @@ impl Entry {
         }
     }
 
+    fn of_template(template: &Snapshot) -> Self {
+        Self {
+            kind: Kind::Template,
+            tag: None,
+            ..Self::of_snapshot(template, template.name.as_str())
+        }
+    }
+
     fn of_machine(machine: &Machine) -> Self {
         let spec = &machine.spec;
         let running = matches!(machine.state, State::Running { .. });
@@ -242,6 +254,7 @@ impl Entry {
 
     fn words(&self, now: u64) -> String {
         let words = match &self.state {
+            None if self.kind == Kind::Template => "template".to_owned(),
             Some(state) => state::observed(state, self.status.as_ref(), now),
             None if self.memory.is_none() => "snapshot of disks".to_owned(),
             None => "snapshot".to_owned(),
