@@ -1,9 +1,9 @@
 //! New machines from a snapshot, or from another machine as it is.
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use clade_store::snapshots::Snapshot;
@@ -31,6 +31,9 @@ pub(super) type Running = (Started, Connection);
 
 /// How many clones are made at a time for each processor: most of the time one waits for the other.
 const AT_A_TIME: usize = 2;
+
+/// So many clones are made before the guests of any run, as these would delay the making of the others.
+const TOGETHER: usize = 128;
 
 impl Machines {
     /// Makes new machines that go on from `snapshot`, independently of each other. What one of them
@@ -84,41 +87,34 @@ impl Machines {
         each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
     ) -> Result<(), Error> {
         check(source)?;
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let keep_first = |error| {
-            // Nobody makes another.
-            next.store(order.names.len(), Ordering::Relaxed);
-            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert(error);
-        };
-        let work = || {
-            while let Some(name) = order.names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let made = self.clone_one(source, order, name.clone(), program, each);
-                made.unwrap_or_else(keep_first);
-            }
-        };
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        thread::scope(|scope| {
-            for _ in 1..order.names.len().min(processors * AT_A_TIME) {
-                // Where the host has no more threads, there are fewer of us.
-                let _ = thread::Builder::new().spawn_scoped(scope, work);
-            }
-            work();
-        });
-        let failed = failed.into_inner();
-        let failed = failed.unwrap_or_else(PoisonError::into_inner);
-        failed.map_or(Ok(()), Err)
+        for names in order.names.chunks(TOGETHER) {
+            let made = Mutex::new(Vec::new());
+            let outcome = in_parallel(names.to_vec(), |name| {
+                let one = self.make_clone(source, order, name, program)?;
+                lock(&made).push(one);
+                Ok(())
+            });
+            let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let let_go = in_parallel(made, |(running, folder)| {
+                each(running)?;
+                match order.temporary {
+                    true => Ok(()),
+                    false => self.sync(&folder),
+                }
+            });
+            outcome.and(let_go)?;
+        }
+        Ok(())
     }
 
-    fn clone_one(
+    /// A new machine, whose guest does not run yet, and its folder.
+    fn make_clone(
         &self,
         source: &Source<'_>,
         order: &CloneOrder,
         name: Option<String>,
         program: &(dyn Fn() -> Command + Sync),
-        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+    ) -> Result<(Running, PathBuf), Error> {
         let mut draft = self.create(Order {
             name,
             image: source.spec.image.clone(),
@@ -129,12 +125,44 @@ impl Machines {
         let mut config = source.give_to(&folder)?;
         adapt(&mut config.network, order.outside.as_ref())?;
         draft.become_clone(source, config);
-        each(draft.start_from(program(), source.saved())?)?;
-        if order.temporary {
-            return Ok(());
-        }
-        self.sync(&folder)
+        Ok((draft.start_from(program(), source.saved())?, folder))
     }
+}
+
+/// Does `work` with each of `items`, several at a time. After an error no other is begun; the first
+/// is returned.
+fn in_parallel<T: Send>(
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let workers = items.len().min(processors * AT_A_TIME);
+    let items = Mutex::new(items.into_iter());
+    let failed = Mutex::new(None);
+    let work = || {
+        while lock(&failed).is_none() {
+            let Some(item) = lock(&items).next() else {
+                break;
+            };
+            if let Err(error) = work(item) {
+                lock(&failed).get_or_insert(error);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            // Where the host has no more threads, there are fewer of us.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+    let failed = failed.into_inner();
+    let failed = failed.unwrap_or_else(PoisonError::into_inner);
+    failed.map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Refuses clones that could not live beside their origin.
@@ -190,4 +218,30 @@ fn adapt(network: &mut NetworkSpec, wanted: Option<&OutsideSpec>) -> Result<(), 
             .for_each(|forward| forward.host = 0),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn everything_is_done_once_and_nothing_after_an_error() {
+        let sum = AtomicU32::new(0);
+        let add = |number| {
+            sum.fetch_add(number, Ordering::Relaxed);
+            Ok(())
+        };
+        in_parallel((1..=100).collect(), add).expect("no error");
+        assert_eq!(sum.load(Ordering::Relaxed), 5050);
+        let begun = AtomicU32::new(0);
+        let fail = |_: usize| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Err(Error::Branch("it failed".to_owned()))
+        };
+        assert!(in_parallel((0..1000).collect(), fail).is_err());
+        let workers = thread::available_parallelism().map_or(1, NonZero::get) * AT_A_TIME;
+        assert!(begun.load(Ordering::Relaxed) as usize <= workers);
+    }
 }
