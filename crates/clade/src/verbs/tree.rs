@@ -151,7 +151,7 @@ fn name_parents(entries: &mut [Entry], places: &[Place]) {
 /// A name such that `web-2` comes before `web-10`.
 fn by_number(name: &str) -> String {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    format!("{stem}{:0>20}", &name[stem.len()..])
+    format!("{stem}\0{:0>20}", &name[stem.len()..])
 }
 
 impl Entry {
