@@ -224,7 +224,7 @@ fn names_without_end_are_not_read() {
         tar.append(&header, std::io::repeat(b'a').take(1 << 30))
             .unwrap();
     });
-    assert!(bomb.len() < 8 << 20);
+    assert!(bomb.len() < 64 << 20);
     assert!(world.refused(&bomb).contains("its headers are too long"));
 }
 

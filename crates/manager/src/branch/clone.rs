@@ -37,7 +37,7 @@ const TOGETHER: usize = 128;
 
 impl Machines {
     /// Makes new machines that go on from `snapshot`, independently of each other. What one of them
-    /// comes to is given to `each`, from several threads.
+    /// comes to is given to `each`, in order.
     ///
     /// # Errors
     /// When the snapshot is damaged or has no memory, or at the first machine that cannot be made.
@@ -89,20 +89,23 @@ impl Machines {
         check(source)?;
         for names in order.names.chunks(TOGETHER) {
             let made = Mutex::new(Vec::new());
-            let outcome = in_parallel(names.to_vec(), |name| {
-                let one = self.make_clone(source, order, name, program)?;
-                lock(&made).push(one);
+            let numbered = names.iter().cloned().enumerate();
+            let outcome = in_parallel(numbered.collect(), |(number, name)| {
+                let (running, folder) = self.make_clone(source, order, name, program)?;
+                lock(&made).push((number, running, folder));
                 Ok(())
             });
-            let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let let_go = in_parallel(made, |(running, folder)| {
+            let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+            made.sort_by_key(|(number, ..)| *number);
+            let mut folders = Vec::new();
+            for (_, running, folder) in made {
                 each(running)?;
-                match order.temporary {
-                    true => Ok(()),
-                    false => self.sync(&folder),
-                }
-            });
-            outcome.and(let_go)?;
+                folders.push(folder);
+            }
+            if !order.temporary {
+                in_parallel(folders, |folder| self.sync(&folder))?;
+            }
+            outcome?;
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clade_store::FileName;
 use clade_vmm::control::{Connection, Event, MemoryOrder, Request, SnapshotOrder};
 use clade_vmm::machine::Taken;
 
@@ -105,9 +104,4 @@ impl Files {
         let tops = self.tops.iter().flatten().map(|(_, file)| file);
         memory.chain(tops).map(AsFd::as_fd).collect()
     }
-}
-
-/// The order for a new layer of this name, when these are there.
-pub(super) fn memory_order(layer: FileName, layers: Vec<FileName>) -> MemoryOrder {
-    MemoryOrder { layer, layers }
 }

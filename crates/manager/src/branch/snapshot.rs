@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 
+use clade_store::Lock;
 use clade_store::snapshots::{Details, DraftSnapshot, MEMORY_INDEX, Origin, STATE, Snapshot};
-use clade_store::{FileName, Lock};
+use clade_vmm::control::MemoryOrder;
 use clade_vmm::machine::Taken;
 use clade_vmm::spec::{MachineSpec, OriginSpec};
 
 use super::disks::{self, NewTops};
-use super::files;
-use super::keep::{Files, MemoryFiles, NotKept, memory_order};
+use super::files::{self, name_of};
+use super::keep::{Files, MemoryFiles, NotKept};
 use crate::machines::write_spec;
 use crate::{Error, Machine, Snapshots};
 
@@ -202,7 +203,10 @@ impl Machine {
             .open(&path)
             .map_err(Error::io("create", &path))?;
         Ok(MemoryFiles {
-            order: memory_order(name, layers),
+            order: MemoryOrder {
+                layer: name,
+                layers,
+            },
             layer,
             index: draft.create(&name_of(MEMORY_INDEX)?)?,
             state: draft.create(&name_of(STATE)?)?,
@@ -274,8 +278,4 @@ impl Machine {
         }
         Ok(spec)
     }
-}
-
-fn name_of(text: &str) -> Result<FileName, Error> {
-    files::name_of(text)
 }

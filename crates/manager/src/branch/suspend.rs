@@ -10,14 +10,14 @@ use clade_store::digest::FileRecord;
 use clade_store::sealed::{self, Document};
 use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
 use clade_store::{FileName, Lock};
-use clade_vmm::control::Connection;
+use clade_vmm::control::{Connection, MemoryOrder};
 use clade_vmm::folder::SUSPENDED_FILE;
 use clade_vmm::machine::Taken;
 use clade_vmm::spec::SPEC_FILE;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, layer_name, name_of};
-use super::keep::{Files, MemoryFiles, memory_order};
+use super::keep::{Files, MemoryFiles};
 use super::settle::lose_time;
 use super::{disks, snapshot};
 use crate::machines::write_spec;
@@ -97,7 +97,10 @@ impl Machine {
         let (index, state) = (name_of(MEMORY_INDEX)?, name_of(STATE)?);
         let keep = Files {
             memory: Some(MemoryFiles {
-                order: memory_order(layer.clone(), layers),
+                order: MemoryOrder {
+                    layer: layer.clone(),
+                    layers,
+                },
                 layer: create(&layer)?,
                 index: create(&index)?,
                 state: create(&state)?,
