@@ -320,7 +320,7 @@ impl Board {
         )
     }
 
-    /// Ends the thread that [`Board::start_timers`] started.
+    /// Ends the thread on which alarms go off.
     pub fn stop_timers(&self) {
         self.alarm.end();
     }

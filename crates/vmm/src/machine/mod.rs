@@ -56,7 +56,7 @@ pub enum Ended {
     Failed(u32),
     /// The guest asked to start again.
     Reboot,
-    /// Somebody used a [`StopHandle`].
+    /// Somebody used a [`MachineHandle::stop`].
     Stopped,
 }
 
