@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clade_manager::{CloneOrder, Error, Machine, Machines, Snapshot};
+use clade_manager::{CloneOrder, Error, Machines, Started};
+use clade_vmm::control::Connection;
 
 use crate::failure::Failure;
 use crate::settle;
@@ -55,56 +55,37 @@ impl Clone {
         if let Err(Error::NotFound { .. }) = machines.find(&self.source)
             && let Some(template) = machines.template(&self.source)?
         {
-            return make(&machines, Some(&template), None, &order);
+            return make(&machines, &Meant::Snapshot(Box::new(template)), &order);
         }
-        match snapshots::find(&machines, &self.source)? {
-            Meant::Machine(machine) => make(&machines, None, Some(&machine), &order),
-            Meant::Snapshot(snapshot) => make(&machines, Some(&snapshot), None, &order),
-        }
+        make(
+            &machines,
+            &snapshots::find(&machines, &self.source)?,
+            &order,
+        )
     }
 }
 
-/// Makes clones of a snapshot, or else of a machine, and prints their names.
+/// Makes clones of a machine or snapshot, and prints their names.
 pub(super) fn make(
     machines: &Machines,
-    snapshot: Option<&Snapshot>,
-    machine: Option<&Machine>,
+    source: &Meant,
     order: &CloneOrder,
 ) -> Result<ExitCode, Failure> {
-    let failed = Mutex::new(None);
-    let made_names = Mutex::new(Vec::new());
-    let let_go = |(started, connection): (clade_manager::Started, _)| {
+    let mut names = Vec::new();
+    let mut let_go = |(started, connection): (Started, Connection)| {
         let name = started.spec.name.clone();
-        let done = leave_running(started, connection).and_then(|()| {
-            writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
-        });
-        lock(&made_names).push(name);
-        done.map_err(|failure| {
-            *lock(&failed) = Some(failure);
-            Error::Branch(String::new())
-        })
+        names.push(name.clone());
+        leave_running(started, connection)?;
+        writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
     };
-    let made = match (snapshot, machine) {
-        (Some(snapshot), _) => {
-            machines.clone_snapshot(snapshot, order, &machine_process::command, &let_go)
+    let program = &machine_process::command;
+    let made = match source {
+        Meant::Snapshot(snapshot) => machines.clone_snapshot(snapshot, order, program, &mut let_go),
+        Meant::Machine(machine) => {
+            let snapshots = machines.snapshots()?;
+            machines.clone_machine(machine, &snapshots, order, program, &mut let_go)
         }
-        (None, Some(machine)) => machines.clone_machine(
-            machine,
-            &machines.snapshots()?,
-            order,
-            &machine_process::command,
-            &let_go,
-        ),
-        (None, None) => Ok(()),
     };
-    settle::in_background(&lock(&made_names))?;
-    let failed = lock(&failed).take();
-    match (made, failed) {
-        (_, Some(failure)) => Err(failure),
-        (made, None) => Ok(made.map(|()| ExitCode::SUCCESS)?),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    settle::in_background(&names)?;
+    made.map(|()| ExitCode::SUCCESS)
 }

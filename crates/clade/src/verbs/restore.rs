@@ -7,6 +7,7 @@ use clade_manager::{CloneOrder, Machines};
 
 use crate::failure::Failure;
 use crate::settle;
+use crate::snapshots::Meant;
 use crate::verbs::machine_process;
 use crate::verbs::run::leave_running;
 
@@ -32,7 +33,8 @@ impl Restore {
                 names: vec![Some(name)],
                 ..CloneOrder::default()
             };
-            return super::clone::make(&machines, Some(&snapshot), None, &order);
+            let source = Meant::Snapshot(Box::new(snapshot));
+            return super::clone::make(&machines, &source, &order);
         }
         let origin = &snapshot.manifest.details.origin;
         let machine = machines.find(&origin.id).map_err(|_| {

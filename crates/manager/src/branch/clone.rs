@@ -41,13 +41,13 @@ impl Machines {
     ///
     /// # Errors
     /// When the snapshot is damaged or has no memory, or at the first machine that cannot be made.
-    pub fn clone_snapshot(
+    pub fn clone_snapshot<E: From<Error>>(
         &self,
         snapshot: &Snapshot,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+        each: &mut dyn FnMut(Running) -> Result<(), E>,
+    ) -> Result<(), E> {
         let source = Source::of(snapshot)?;
         self.clone_source(&source, order, program, each)
     }
@@ -57,18 +57,18 @@ impl Machines {
     ///
     /// # Errors
     /// As those of [`Machine::snapshot`] and [`Machines::clone_snapshot`].
-    pub fn clone_machine(
+    pub fn clone_machine<E: From<Error>>(
         &self,
         machine: &Machine,
         snapshots: &Snapshots,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+        each: &mut dyn FnMut(Running) -> Result<(), E>,
+    ) -> Result<(), E> {
         let kept = machine.keep_in(snapshots, false, &mut |_| ())?;
         let source = Source {
             folder: kept.draft.folder(),
-            files: kept.draft.names()?,
+            files: kept.draft.names().map_err(Error::from)?,
             spec: kept.spec.clone(),
             has_memory: kept.taken.is_some(),
             origin: OriginSpec {
@@ -79,13 +79,13 @@ impl Machines {
         self.clone_source(&source, order, program, each)
     }
 
-    fn clone_source(
+    fn clone_source<E: From<Error>>(
         &self,
         source: &Source<'_>,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &(dyn Fn(Running) -> Result<(), Error> + Sync),
-    ) -> Result<(), Error> {
+        each: &mut dyn FnMut(Running) -> Result<(), E>,
+    ) -> Result<(), E> {
         check(source)?;
         for names in order.names.chunks(TOGETHER) {
             let made = Mutex::new(Vec::new());

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use clade_manager::{CloneOrder, Machines, Snapshot, Started, machine_of};
 use clade_ssh::Command;
@@ -116,13 +115,12 @@ impl Run {
 
 /// Makes one machine.
 fn make(template: &Snapshot, order: &CloneOrder) -> Result<(Started, Connection), Failure> {
-    let made = Mutex::new(None);
-    let keep = |running| {
-        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    let mut made = None;
+    let mut keep = |running| -> Result<(), Failure> {
+        made = Some(running);
         Ok(())
     };
-    Machines::of_user()?.clone_snapshot(template, order, &machine_process::command, &keep)?;
-    let made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Machines::of_user()?.clone_snapshot(template, order, &machine_process::command, &mut keep)?;
     made.ok_or_else(|| Failure::new("no machine was made"))
 }
 
