@@ -1,10 +1,9 @@
 //! The same guest under QEMU's TCG.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 
 use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
@@ -68,22 +67,13 @@ pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, St
         .stderr(Stdio::inherit())
         .spawn()
         .map_err(|error| format!("{program}: {error}"))?;
-    let (Some(stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(format!("{program} was started without pipes"));
     };
-    let transcript = Arc::new(Transcript::default());
-    let sink = transcript.clone();
-    thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-            sink.push(&buffer[..count]);
-        }
-        sink.end();
-    });
     Ok(Box::new(QemuGuest {
         child,
         stdin,
-        transcript,
+        transcript: Transcript::of(stdout),
         share,
     }))
 }

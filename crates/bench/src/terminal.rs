@@ -1,6 +1,8 @@
 //! What a guest printed, as it comes in.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A growing text that others wait on.
@@ -26,6 +28,20 @@ impl Transcript {
     pub(crate) fn push(&self, bytes: &[u8]) {
         self.lock().bytes.extend_from_slice(bytes);
         self.grown.notify_all();
+    }
+
+    /// What comes from `output` from now on, until it ends.
+    pub(crate) fn of(mut output: impl Read + Send + 'static) -> Arc<Self> {
+        let transcript = Arc::new(Self::default());
+        let sink = transcript.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut buffer) {
+                sink.push(&buffer[..count]);
+            }
+            sink.end();
+        });
+        transcript
     }
 
     /// Says that the guest is gone: nobody need wait for more.

@@ -19,11 +19,14 @@ use crate::verbs::settle_guests;
 /// A guest that has just gone on may not listen at once.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A guest that runs has been told within this time as a rule.
+const LONG: Duration = Duration::from_secs(3);
+
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
 
 /// Runs in the guest as root: `sh -c SCRIPT sh SECONDS NAME OLD KEY TEMPLATE-KEY`, whose last words may be
-/// empty. Random numbers differ by now, by the VM generation ID. In place of the template's key, and of
+/// empty; OLD is names with `\|` between them. Random numbers differ by now, by the VM generation ID. In place of the template's key, and of
 /// that of who made the template, the user's is let in. Whole seconds are no reason to set a clock back that is right.
 const SCRIPT: &str = r#"
 ahead=$(($(date +%s) - $1))
@@ -38,7 +41,7 @@ fi
 [ "$2" ] || exit 0
 echo "$2" >/proc/sys/kernel/hostname
 [ ! -w /etc/hostname ] || echo "$2" >/etc/hostname
-[ ! -w /etc/hosts ] || sed -i "s/\([[:space:]]\)$3\([[:space:].]\|\$\)/\1$2\2/g" /etc/hosts
+[ ! -w /etc/hosts ] || sed -i "s/\([[:space:]]\)\($3\)\([[:space:].]\|\$\)/\1$2\3/g" /etc/hosts
 if [ -s /etc/machine-id ]; then
     read -r id </proc/sys/kernel/random/uuid
     echo "$id" | sed s/-//g >/etc/machine-id
@@ -69,14 +72,24 @@ pub(crate) fn settle(machine: &Machine) -> Result<(), Failure> {
         if spec.image.is_none() {
             return Ok(());
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let seconds = now.map_or(0, |now| now.as_secs()).to_string();
         let (name, before) = match unsettled {
-            Unsettled::Identity { before } => (spec.name.as_str(), before.as_str()),
-            Unsettled::Clock => ("", ""),
+            Unsettled::Identity { before } => (spec.name.as_str(), before.join(r"\|")),
+            Unsettled::Clock => ("", String::new()),
         };
-        tell(machine, [&seconds, name, before])
+        let began = Instant::now();
+        tell(machine, [&seconds(), name, &before])?;
+        if began.elapsed() > LONG {
+            // Perhaps it was paused, and then took an old time for the present.
+            tell(machine, [&seconds(), "", ""])?;
+        }
+        Ok(())
     })
+}
+
+/// Since 1970-01-01 UTC.
+fn seconds() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs()).to_string()
 }
 
 fn tell(machine: &Machine, words: [&str; 3]) -> Result<(), Failure> {

@@ -32,23 +32,14 @@ pub enum Error {
         /// MiB.
         has: u64,
     },
-    /// A name that no machine may have.
+    /// A name that no machine, or no template, may have.
     #[error(
-        "'{name}' is no name for a machine: {reason}\n\
+        "'{name}' is no name for a {what}: {reason}\n\
          Use up to 63 letters, digits, '-', '_' and '.', starting with a letter or digit."
     )]
     BadName {
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A name that no template may have.
-    #[error(
-        "'{name}' is no name for a template: {reason}\n\
-         Use up to 63 letters, digits, '-', '_' and '.', starting with a letter or digit."
-    )]
-    BadTemplateName {
+        /// What is to have it: "machine".
+        what: &'static str,
         /// The name.
         name: String,
         /// What is wrong with it.
@@ -261,7 +252,11 @@ impl Error {
     /// What is wrong with the name of a machine is wrong with that of a template.
     pub(crate) fn of_template(self) -> Self {
         match self {
-            Error::BadName { name, reason } => Error::BadTemplateName { name, reason },
+            Error::BadName { name, reason, .. } => Error::BadName {
+                what: "template",
+                name,
+                reason,
+            },
             other => other,
         }
     }

@@ -47,6 +47,15 @@ impl Machine {
         Ok(Size::of_folder(&self.folder)?)
     }
 
+    /// Whether it has run on ever since it was `earlier`.
+    pub(crate) fn is_same_life(&self, earlier: &Machine) -> bool {
+        let of = |machine: &Machine| {
+            let life = machine.record.as_ref();
+            life.map(|life| (life.pid, life.started))
+        };
+        of(self) == of(earlier)
+    }
+
     /// The folder of its sockets, which exists while it runs.
     ///
     /// # Errors

@@ -62,6 +62,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(Error::BadName {
+        what: "machine",
         name: name.to_owned(),
         reason,
     })

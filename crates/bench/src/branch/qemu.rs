@@ -101,17 +101,8 @@ impl Qemu {
 
     /// What the guest prints from now on.
     fn screen(&mut self) -> Result<Arc<Transcript>, String> {
-        let mut stdout = self.child.stdout.take().ok_or("QEMU has no output")?;
-        let transcript = Arc::new(Transcript::default());
-        let sink = transcript.clone();
-        thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = stdout.read(&mut buffer) {
-                sink.push(&buffer[..count]);
-            }
-            sink.end();
-        });
-        Ok(transcript)
+        let stdout = self.child.stdout.take().ok_or("QEMU has no output")?;
+        Ok(Transcript::of(stdout))
     }
 
     /// Has the machine keep itself in its disk; the guest stands still meanwhile.

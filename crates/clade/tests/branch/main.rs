@@ -12,5 +12,6 @@ mod damage;
 mod kills;
 mod model;
 mod parallel;
+mod settling;
 mod walk;
 mod world;

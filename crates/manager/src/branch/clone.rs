@@ -190,13 +190,18 @@ impl Draft {
         let spec = self.spec_mut();
         spec.origin = Some(source.origin.clone());
         spec.mac = Some(source.spec.mac());
-        let before = &source.spec.name;
+        let origin = &source.spec;
         // What systemd(1) was told at the first start is what it is told at the next.
         let told = |name: &str| format!(" systemd.hostname={name}");
-        config.cmdline = config.cmdline.replace(&told(before), &told(&spec.name));
-        spec.unsettled = source.has_memory.then(|| Unsettled::Identity {
-            before: before.clone(),
-        });
+        config.cmdline = config
+            .cmdline
+            .replace(&told(&origin.name), &told(&spec.name));
+        let mut before = match &origin.unsettled {
+            Some(Unsettled::Identity { before }) => before.clone(),
+            _ => Vec::new(),
+        };
+        before.push(origin.name.clone());
+        spec.unsettled = (source.has_memory).then_some(Unsettled::Identity { before });
         spec.config = config;
     }
 }

@@ -53,15 +53,9 @@ pub(super) struct NewTops {
 }
 
 impl NewTops {
-    /// Makes the layers in `folder`, above what the disks in `below` (the same folder or, for a
-    /// machine that is still to have these files, another) are now, and makes them the tops of `disks`.
-    /// `id` is part of their names.
-    pub(super) fn create(
-        folder: &Path,
-        below: &Path,
-        id: &str,
-        disks: &mut [DiskSpec],
-    ) -> Result<Self, Error> {
+    /// Makes the layers in `folder`, above what the disks there are now, and makes them the tops of
+    /// `disks`. `id` is part of their names.
+    pub(super) fn create(folder: &Path, id: &str, disks: &mut [DiskSpec]) -> Result<Self, Error> {
         let mut tops = Self {
             names: Vec::new(),
             before: disks.to_vec(),
@@ -73,7 +67,7 @@ impl NewTops {
             }
             let name = PathBuf::from(format!("disk{number}-{id}.qcow2"));
             let made =
-                clade_disk::capacity(&below.join(&disk.path), disk.format).and_then(|size| {
+                clade_disk::capacity(&folder.join(&disk.path), disk.format).and_then(|size| {
                     create_overlay(&folder.join(&name), &disk.path, disk.format, size)
                 });
             if let Err(error) = made {

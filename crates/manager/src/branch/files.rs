@@ -1,6 +1,6 @@
 //! The files of a machine that its snapshots have, too.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use clade_store::{FileName, link_or_copy};
@@ -15,6 +15,13 @@ const LAYER_SUFFIX: &str = ".mem";
 /// What a new layer of memory is called.
 pub(super) fn layer_name(id: &str) -> Result<FileName, Error> {
     name_of(&format!("{id}{LAYER_SUFFIX}"))
+}
+
+/// Makes an empty file, which must not be there, open for reading and writing.
+pub(super) fn create(path: &Path) -> Result<File, Error> {
+    let mut options = File::options();
+    let created = options.read(true).write(true).create_new(true).open(path);
+    created.map_err(Error::io("create", path))
 }
 
 /// The layers of memory in a machine's folder.

@@ -62,8 +62,13 @@ impl Machines {
     /// # Errors
     /// When their folder cannot be made, or is not this user's alone.
     pub fn snapshots(&self) -> Result<Snapshots, Error> {
+        self.kept_in("snapshots")
+    }
+
+    /// What is kept in this folder beside the machines'.
+    pub(super) fn kept_in(&self, name: &str) -> Result<Snapshots, Error> {
         let data = self.folder().parent().unwrap_or(self.folder());
-        Ok(Snapshots::in_folder(data.join("snapshots"))?)
+        Ok(Snapshots::in_folder(data.join(name))?)
     }
 
     /// The snapshots, oldest first, of the machine that is meant by this text, or was while it was there.

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
+use clade_store::FileName;
 use clade_store::snapshots::{Manifest, Snapshot};
-use clade_store::{FileName, Lock};
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
 
 use super::disks::NewTops;
 use super::files;
-use super::snapshot::LOCK;
 use crate::machines::write_spec;
 use crate::names::new_id;
 use crate::start::launch;
@@ -52,8 +51,15 @@ impl<'a> Source<'a> {
         }
         let mut config = self.spec.config.clone();
         let id = new_id().map_err(Error::io("read randomness for", folder))?;
-        NewTops::create(folder, folder, &id, &mut config.disks)?;
+        NewTops::create(folder, &id, &mut config.disks)?;
         Ok(config)
+    }
+
+    /// What the guest has to be told when the same machine goes on from it: what it did not know then,
+    /// at least the time.
+    fn unsettled(&self) -> Option<Unsettled> {
+        let before = self.spec.unsettled.clone();
+        self.has_memory.then(|| before.unwrap_or(Unsettled::Clock))
     }
 
     /// Where the machine's process finds the state to go on from, if there is one.
@@ -91,7 +97,7 @@ impl Machine {
         program: Command,
     ) -> Result<Option<(Started, Connection)>, Error> {
         let source = Source::of(snapshot)?;
-        let _alone = Lock::acquire(&self.folder.join(LOCK), || ())?;
+        let _alone = self.branch_lock()?;
         let all = self.machines.lock()?;
         let Some(now) = self.machines.again_locked(self)? else {
             return Err(self.gone());
@@ -106,7 +112,7 @@ impl Machine {
         let spec = MachineSpec {
             config,
             origin: Some(source.origin.clone()),
-            unsettled: source.has_memory.then_some(Unsettled::Clock),
+            unsettled: source.unsettled(),
             ..now.spec.clone()
         };
         clade_store::sync_folder(&now.folder)?;

@@ -3,8 +3,11 @@
 use clade_store::Lock;
 use clade_vmm::spec::{MachineSpec, Unsettled};
 
-use super::snapshot::LOCK;
 use crate::{Error, Machine};
+
+/// The file in a machine's folder whose lock whoever tells its guest something holds. No other lock is
+/// held meanwhile: the guest of a machine that is paused does not answer before it goes on.
+const LOCK: &str = "settle.lock";
 
 impl Machine {
     /// Has `tell` tell the guest what it does not know yet, if there is anything, and notes that it
@@ -16,14 +19,19 @@ impl Machine {
         &self,
         tell: impl FnOnce(&MachineSpec, &Unsettled) -> Result<(), E>,
     ) -> Result<(), E> {
-        let lock = Lock::acquire(&self.folder.join(LOCK), || ());
-        let _alone = lock.map_err(Error::from)?;
-        let Some(now) = self.refresh()? else {
+        let _alone = Lock::acquire(&self.folder.join(LOCK), || ()).map_err(Error::from)?;
+        let Some(told) = self.refresh()? else {
             return Err(self.gone().into());
         };
-        if let Some(unsettled) = &now.spec.unsettled {
-            tell(&now.spec, unsettled)?;
-            self.change_spec(|spec| spec.unsettled = None)?;
+        if let Some(unsettled) = &told.spec.unsettled {
+            tell(&told.spec, unsettled)?;
+            self.change_spec_if(|now, spec| {
+                // Else it went on from another state meanwhile, which nobody was told of.
+                if now.is_same_life(&told) {
+                    spec.unsettled = None;
+                }
+                Ok(())
+            })?;
         }
         Ok(())
     }

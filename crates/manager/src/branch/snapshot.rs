@@ -1,6 +1,6 @@
 //! Taking a snapshot.
 
-use std::fs::{self, File};
+use std::fs;
 
 use clade_store::Lock;
 use clade_store::snapshots::{Details, DraftSnapshot, MEMORY_INDEX, Origin, STATE, Snapshot};
@@ -15,7 +15,7 @@ use crate::machines::write_spec;
 use crate::{Error, Machine, Snapshots};
 
 /// The file in a machine's folder whose lock whoever takes a snapshot of it holds.
-pub(super) const LOCK: &str = "branch.lock";
+const LOCK: &str = "branch.lock";
 
 /// What snapshot is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Machine {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Kept, Error> {
         disks::check(&self.spec)?;
-        let _alone = Lock::acquire(&self.folder.join(LOCK), || ())?;
+        let _alone = self.branch_lock()?;
         let Some(now) = self.settled()? else {
             return Err(self.gone());
         };
@@ -117,6 +117,11 @@ impl Machine {
         } else {
             now.keep_stopped(draft, disks_only)
         }
+    }
+
+    /// Keeps others from branching the machine meanwhile.
+    pub(super) fn branch_lock(&self) -> Result<Lock, Error> {
+        Ok(Lock::acquire(&self.folder.join(LOCK), || ())?)
     }
 
     fn keep_running(
@@ -150,10 +155,7 @@ impl Machine {
             }
             error
         })?;
-        spec.config.disks = tops.before().to_vec();
-        for name in files::of_config(&self.folder, &spec.config)? {
-            draft.link(&self.folder.join(&name), &name)?;
-        }
+        self.link_files(&draft, &tops, &mut spec)?;
         if !disks_only {
             for layer in &taken.layers {
                 draft.link(&self.folder.join(layer), layer)?;
@@ -179,10 +181,7 @@ impl Machine {
                 state: now.state.described(),
             })
         })?;
-        spec.config.disks = tops.before().to_vec();
-        for name in files::of_config(&self.folder, &spec.config)? {
-            draft.link(&self.folder.join(&name), &name)?;
-        }
+        self.link_files(&draft, &tops, &mut spec)?;
         let taken = if !disks_only && self.state.is_suspended() {
             Some(self.link_suspended(&draft)?)
         } else {
@@ -192,16 +191,24 @@ impl Machine {
         Ok(Kept { draft, spec, taken })
     }
 
+    /// Gives `draft` the machine's files, and makes `spec` the machine as it was below `tops`.
+    fn link_files(
+        &self,
+        draft: &DraftSnapshot,
+        tops: &NewTops,
+        spec: &mut MachineSpec,
+    ) -> Result<(), Error> {
+        spec.config.disks = tops.before().to_vec();
+        for name in files::of_config(&self.folder, &spec.config)? {
+            draft.link(&self.folder.join(&name), &name)?;
+        }
+        Ok(())
+    }
+
     fn memory_files(&self, draft: &DraftSnapshot, id: &str) -> Result<MemoryFiles, Error> {
         let layers = files::layers(&self.folder)?;
         let name = files::layer_name(id)?;
-        let path = self.folder.join(&name);
-        let layer = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
+        let layer = files::create(&self.folder.join(&name))?;
         Ok(MemoryFiles {
             order: MemoryOrder {
                 layer: name,
@@ -224,7 +231,7 @@ impl Machine {
         let mut tops = None;
         let spec = self.change_spec_if(|now, spec| {
             may(now)?;
-            let made = NewTops::create(&self.folder, &self.folder, id, &mut spec.config.disks)?;
+            let made = NewTops::create(&self.folder, id, &mut spec.config.disks)?;
             clade_store::sync_folder(&self.folder)?;
             tops = Some(made);
             Ok(())
@@ -263,7 +270,7 @@ impl Machine {
         })
     }
 
-    fn change_spec_if(
+    pub(super) fn change_spec_if(
         &self,
         change: impl FnOnce(&Machine, &mut MachineSpec) -> Result<(), Error>,
     ) -> Result<MachineSpec, Error> {

@@ -16,17 +16,17 @@ use clade_vmm::machine::Taken;
 use clade_vmm::spec::SPEC_FILE;
 use serde::{Deserialize, Serialize};
 
+use super::disks;
 use super::files::{self, layer_name, name_of};
 use super::keep::{Files, MemoryFiles};
 use super::settle::lose_time;
-use super::{disks, snapshot};
 use crate::machines::write_spec;
 use crate::names::new_id;
 use crate::start::launch;
 use crate::{Error, Machine, Started};
 
 /// The file in a machine's folder whose lock whoever suspends it or lets it go on holds. It is not
-/// [`snapshot::LOCK`], which is held by those, too, who wait for its guest to do something.
+/// that of [`Machine::branch_lock`], which is held for as long as a snapshot is written.
 const STILL_LOCK: &str = "still.lock";
 
 /// What a suspended machine has in its folder.
@@ -49,7 +49,7 @@ impl Machine {
     /// When it does not run, or cannot be kept; then it runs on.
     pub fn suspend(&self, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
         disks::check(&self.spec)?;
-        let _alone = Lock::acquire(&self.folder.join(snapshot::LOCK), || ())?;
+        let _alone = self.branch_lock()?;
         let (_still, now) = self.held_still()?;
         if now.state.is_suspended() {
             return Ok(());
@@ -90,9 +90,7 @@ impl Machine {
                 }
                 _ => {}
             }
-            let mut options = File::options();
-            let created = options.read(true).write(true).create_new(true).open(&path);
-            created.map_err(Error::io("create", path))
+            files::create(&path)
         };
         let (index, state) = (name_of(MEMORY_INDEX)?, name_of(STATE)?);
         let keep = Files {
@@ -168,9 +166,12 @@ impl Machine {
         self.end_pause()
     }
 
+    fn suspended(&self) -> Result<Suspended, Error> {
+        Ok(sealed::read(&self.folder.join(SUSPENDED_FILE))?)
+    }
+
     fn resume_suspended(&self, program: Command) -> Result<(Started, Connection), Error> {
-        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
-        for (name, record) in &suspended.files {
+        for (name, record) in &self.suspended()?.files {
             record.check_path(&self.folder.join(name))?;
         }
         let (mut now, lock) = self.take_to_start()?;
@@ -192,8 +193,7 @@ impl Machine {
         if !self.state.is_suspended() {
             return Ok(None);
         }
-        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
-        let files = suspended.files.into_iter();
+        let files = self.suspended()?.files.into_iter();
         let files = files.map(|(name, record)| (self.folder.join(name), record));
         Ok(Some(files.collect()))
     }
@@ -218,7 +218,7 @@ impl Machine {
 
     /// Gives a snapshot the memory that the machine is suspended with.
     pub(super) fn link_suspended(&self, draft: &DraftSnapshot) -> Result<Taken, Error> {
-        let suspended: Suspended = sealed::read(&self.folder.join(SUSPENDED_FILE))?;
+        let suspended = self.suspended()?;
         for (name, record) in &suspended.files {
             let path = self.folder.join(name);
             record.check_path(&path)?;

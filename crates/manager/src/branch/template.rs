@@ -21,8 +21,7 @@ impl Machines {
     /// # Errors
     /// When their folder cannot be made, or is not this user's alone.
     pub fn templates(&self) -> Result<Snapshots, Error> {
-        let data = self.folder().parent().unwrap_or(self.folder());
-        Ok(Snapshots::in_folder(data.join("templates"))?)
+        self.kept_in("templates")
     }
 
     /// The template of this name, if there is one.
@@ -39,7 +38,7 @@ impl Machines {
     /// The name, if a new template can have it.
     ///
     /// # Errors
-    /// [`Error::BadTemplateName`], [`Error::TemplateTaken`].
+    /// [`Error::BadName`], [`Error::TemplateTaken`].
     pub fn check_template_name(&self, name: &str) -> Result<FileName, Error> {
         let taken = || Error::TemplateTaken {
             name: name.to_owned(),

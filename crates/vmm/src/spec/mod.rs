@@ -106,8 +106,9 @@ pub enum Unsettled {
     Clock,
     /// That it is a machine of its own, besides.
     Identity {
-        /// The name of the machine that it takes itself for.
-        before: String,
+        /// The names of the machines that it may take itself for: more than one if its origin, too,
+        /// had not been told its own yet.
+        before: Vec<String>,
     },
 }
 
