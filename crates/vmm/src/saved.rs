@@ -20,7 +20,7 @@ pub struct SavedState {
 
 impl Document for SavedState {
     const KIND: &'static str = "machine state";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 }
 
 /// A machine that goes on where it was.

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use clade_devices::pci::PciHostBuilder;
+use clade_devices::pci::{PciHostBuilder, PciLayout};
 use clade_devices::virtio::{VirtioDevice, VirtioPci, Waker};
 use clade_devices::{Bus, BusBuilder};
 use clade_engine::{GuestRam, IoBus, IrqLine, MsiSink};
@@ -85,7 +85,7 @@ impl Board {
         pci.plug(SLOT, |pin| VirtioPci::new(device, &ram, pin))
             .expect("a free slot");
         let mut bus = BusBuilder::new();
-        pci.build().map(&mut bus).expect("room");
+        pci.build().map(&mut bus, &PciLayout::VIRT).expect("room");
         let bus = bus.build();
         Self { ram, bus, queues }
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use clade_engine::{IoDevice, IrqLine, MsiSink};
 
 use super::intx::{Pin, SharedWire};
-use super::{ConfigSpace, FunctionState, Identity, Msix, PciDevice, PciState, SLOTS, layout};
+use super::{ConfigSpace, FunctionState, Identity, Msix, PciDevice, PciLayout, PciState, SLOTS};
 use crate::sync::lock;
 use crate::{BusBuilder, Overlap, StateError};
 
@@ -153,23 +153,24 @@ struct Mapping {
 }
 
 impl PciHost {
-    /// Puts configuration space and windows onto `bus`, where [`layout`] says.
+    /// Puts configuration space and windows onto `bus`, where `layout` says.
     ///
     /// # Errors
     /// When something is there already.
-    pub fn map(self: &Arc<Self>, bus: &mut BusBuilder) -> Result<(), Overlap> {
+    pub fn map(self: &Arc<Self>, bus: &mut BusBuilder, layout: &PciLayout) -> Result<(), Overlap> {
         let window = |base| Window {
             host: self.clone(),
             base,
         };
-        let (base, size) = layout::ECAM;
+        let (base, size) = layout.configuration;
         bus.insert("PCI configuration space", base, size, self.clone())?;
-        let (base, size) = layout::MEMORY_32;
+        let (base, size) = layout.memory_32;
         bus.insert("PCI memory window", base, size, Arc::new(window(base)))?;
-        let (base, size) = layout::MEMORY_64;
+        let (base, size) = layout.memory_64;
         bus.insert("PCI 64-bit window", base, size, Arc::new(window(base)))?;
-        let (base, size) = layout::PORTS;
-        bus.insert("PCI port window", base, size, Arc::new(NoPorts))?;
+        if let Some((base, size)) = layout.ports {
+            bus.insert("PCI port window", base, size, Arc::new(NoPorts))?;
+        }
         Ok(())
     }
 

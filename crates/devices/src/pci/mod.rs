@@ -22,15 +22,26 @@ pub use state::{FunctionState, PciState};
 /// Devices on a bus, counting the host bridge, which is device 0.
 pub const SLOTS: u8 = 32;
 
-/// Where the bridge's ranges lie in guest physical addresses, each with its size in bytes. Those
-/// of memory are the same on the bus; the port window begins with port 0.
-pub mod layout {
-    /// Configuration space (ECAM), 256 buses.
-    pub const ECAM: (u64, u64) = (0x3000_0000, 0x1000_0000);
+/// Where the bridge's ranges lie, each with its size in bytes. Those of memory are at the same
+/// addresses for the guest's processors and on the bus; the port window begins with port 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PciLayout {
+    /// Configuration space (ECAM), 1 MiB for each bus.
+    pub configuration: (u64, u64),
     /// Window for 32-bit memory BARs.
-    pub const MEMORY_32: (u64, u64) = (0x4000_0000, 0x4000_0000);
+    pub memory_32: (u64, u64),
     /// Window for 64-bit memory BARs.
-    pub const MEMORY_64: (u64, u64) = (0x4_0000_0000, 0x4_0000_0000);
-    /// Window for I/O ports.
-    pub const PORTS: (u64, u64) = (0x300_0000, 0x1_0000);
+    pub memory_64: (u64, u64),
+    /// Window for I/O ports, where there is one in memory.
+    pub ports: Option<(u64, u64)>,
+}
+
+impl PciLayout {
+    /// As on QEMU's `virt` board for RISC-V.
+    pub const VIRT: Self = Self {
+        configuration: (0x3000_0000, 0x1000_0000),
+        memory_32: (0x4000_0000, 0x4000_0000),
+        memory_64: (0x4_0000_0000, 0x4_0000_0000),
+        ports: Some((0x300_0000, 0x1_0000)),
+    };
 }

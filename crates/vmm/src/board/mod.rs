@@ -1,19 +1,236 @@
 //! The board: what devices there are, where, and how they are wired.
+//!
+//! What every board has is here; `virt` has what only RISC-V's has.
 
 mod clock;
 mod console;
 mod entropy;
-mod flash;
-mod generation;
-mod interrupts;
-pub mod map;
+mod error;
+mod late_bus;
 mod peripherals;
+mod platform;
 mod ram;
-mod rom;
 mod state;
 mod timers;
-mod virt;
+pub mod virt;
+mod window;
 
-pub use flash::{FlashError, FlashFiles};
-pub use state::{BoardState, WiresState};
-pub use virt::{Board, BoardError, Origin};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use clade_devices::pci::PciHost;
+use clade_devices::syscon::SystemEventSink;
+use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioPci};
+use clade_devices::{ConsoleHost, ConsolePort, Uart};
+use clade_emulate::Stats;
+use clade_engine::{Engine, GuestRam};
+
+use crate::backends::Backends;
+use crate::gate::Gate;
+use crate::io_thread::IoTask;
+use crate::saved_memory::SavedMemory;
+use crate::spec::{EngineKind, MachineConfig};
+
+use clock::HostClock;
+use console::ConsoleMux;
+use peripherals::Parts;
+use platform::{Basics, Built, Platform};
+use timers::Alarm;
+
+pub use error::BoardError;
+pub use state::{BoardState, PlatformState};
+pub use virt::{FlashError, FlashFiles};
+pub use window::Window;
+
+/// How a board begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// Switched on: it loads the files that its guest boots from.
+    PowerOn,
+    /// As it was left.
+    Saved(&'a BoardState, &'a SavedMemory),
+}
+
+/// A machine's hardware, guest loaded, ready to run.
+pub struct Board {
+    platform: Box<dyn Platform>,
+    console: Arc<ConsoleMux>,
+    power_button: Arc<PowerButton>,
+    balloon: Arc<VirtioBalloon>,
+    alarm: Arc<Alarm>,
+    ram: Arc<GuestRam>,
+    memory_size: u64,
+    clock: Arc<HostClock>,
+    uart: Arc<Uart>,
+    pci: Arc<PciHost>,
+    functions: BTreeMap<u8, Arc<VirtioPci>>,
+}
+
+impl Board {
+    /// Builds the board over `backends`, as `origin` says. Also returns the work that is to be done for
+    /// devices, by threads that are still to be started. What the guest asks of the machine by way of the
+    /// system controller goes to `events`; its consoles print on `host`.
+    ///
+    /// # Errors
+    /// When a file cannot be loaded or the host lacks something.
+    pub fn build(
+        config: &MachineConfig,
+        backends: &Backends,
+        host: Arc<dyn ConsoleHost>,
+        events: SystemEventSink,
+        origin: Origin<'_>,
+    ) -> Result<(Self, Vec<IoTask>), BoardError> {
+        let basics = Basics {
+            config,
+            backends,
+            ram: Arc::new(memory(config, backends, origin)?),
+            clock: Arc::new(HostClock::stopped_at(match origin {
+                Origin::PowerOn => 0,
+                Origin::Saved(saved, _) => saved.clock_ns,
+            })),
+            console: ConsoleMux::new(host.clone()),
+            host,
+            alarm: Arc::default(),
+            events,
+            origin,
+        };
+        let Built {
+            platform,
+            uart,
+            bus,
+            mut devices,
+            pci,
+            pci_layout,
+        } = match config.engine {
+            EngineKind::Emulate => virt::build(&basics)?,
+        };
+        let power_button = PowerButton::new();
+        let parts = Parts {
+            config,
+            backends,
+            ram: &basics.ram,
+            console: &basics.console,
+            power_button: &power_button,
+        };
+        let plugged = peripherals::plug(pci, &parts)?;
+        plugged.pci.map(&mut devices, &pci_layout)?;
+        bus.complete(devices.build());
+        let board = Self {
+            platform,
+            console: basics.console,
+            power_button,
+            balloon: plugged.balloon,
+            alarm: basics.alarm,
+            ram: basics.ram,
+            memory_size: config.memory,
+            clock: basics.clock,
+            uart,
+            pci: plugged.pci,
+            functions: plugged.functions,
+        };
+        if let Origin::Saved(saved, _) = origin {
+            board.restore(saved)?;
+        }
+        Ok((board, plugged.tasks))
+    }
+
+    /// The engine that runs the board's vCPUs.
+    pub fn engine(&self) -> &dyn Engine {
+        self.platform.engine()
+    }
+
+    /// What the engine counted up to now.
+    pub fn stats(&self) -> Stats {
+        self.platform.stats()
+    }
+
+    /// The way to type at the guest.
+    pub fn console(&self) -> Arc<dyn ConsolePort> {
+        self.console.clone()
+    }
+
+    /// Guest memory.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        &self.ram
+    }
+
+    /// The button by which the guest is asked to power off.
+    pub fn power_button(&self) -> Arc<PowerButton> {
+        self.power_button.clone()
+    }
+
+    /// Tells the guest that from now on it is the machine `id`, so that it draws its random numbers
+    /// anew. On a board that is restored this wants restored vCPUs.
+    pub(crate) fn renew_generation(&self, id: [u8; 16]) {
+        self.platform.renew_generation(id);
+    }
+
+    /// Lets the machine's time pass; a new board's does not.
+    pub(crate) fn start_clock(&self) {
+        self.clock.start();
+    }
+
+    /// Stops the machine's time. Wants a board at rest.
+    pub(crate) fn stop_clock(&self) {
+        self.clock.stop();
+    }
+
+    /// Size of guest memory in bytes, flash not counted.
+    pub fn memory_size(&self) -> u64 {
+        self.memory_size
+    }
+
+    /// What takes memory that the guest does not need.
+    pub fn balloon(&self) -> Arc<VirtioBalloon> {
+        self.balloon.clone()
+    }
+
+    /// Starts the thread on which alarms go off, inside of `gate`, if there are any. It ends with
+    /// [`Board::stop_timers`].
+    ///
+    /// # Errors
+    /// When the host gives no thread.
+    pub(crate) fn start_timers(&self, gate: Arc<Gate>) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(rtc) = self.platform.alarm_clock() else {
+            return Ok(None);
+        };
+        timers::start(self.alarm.clone(), self.clock.clone(), rtc, gate).map(Some)
+    }
+
+    /// Ends the thread on which alarms go off.
+    pub fn stop_timers(&self) {
+        self.alarm.end();
+    }
+}
+
+/// Guest memory, empty or as it was saved.
+fn memory(
+    config: &MachineConfig,
+    backends: &Backends,
+    origin: Origin<'_>,
+) -> Result<GuestRam, BoardError> {
+    let refused = |reason| BoardError::Memory {
+        mib: config.memory >> 20,
+        reason,
+    };
+    let windows = match config.engine {
+        EngineKind::Emulate => virt::memory(config.memory, backends.flash.is_some()),
+    };
+    let ram = ram::allocate(&windows).map_err(refused)?;
+    if let Origin::Saved(_, memory) = origin {
+        memory.map_into(&ram).map_err(refused)?;
+    }
+    Ok(ram)
+}
+
+/// Fresh random bytes.
+fn random<const N: usize>() -> Result<[u8; N], BoardError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| BoardError::Host {
+        what: "random bytes".to_owned(),
+        source: error.into(),
+    })?;
+    Ok(bytes)
+}

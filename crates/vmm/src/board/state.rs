@@ -2,73 +2,62 @@
 
 use std::collections::BTreeMap;
 
-use clade_devices::aplic::AplicState;
-use clade_devices::flash::FlashState;
 use clade_devices::pci::PciState;
-use clade_devices::plic::PlicState;
-use clade_devices::rtc::RtcState;
 use clade_devices::uart::UartState;
 use clade_devices::virtio::VirtioState;
-use clade_devices::vmgenid::VmGenIdState;
-use clade_engine::Clock;
+use clade_engine::{Clock, EngineError};
 use serde::{Deserialize, Serialize};
 
-use super::virt::{Board, BoardError};
+use super::virt::VirtState;
+use super::{Board, BoardError};
 
 /// Everything on the board that a guest can observe, but for its memory and its vCPUs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardState {
     /// The machine's time in nanoseconds.
     pub clock_ns: u64,
-    /// The interrupt controller that wires lead to.
-    pub wires: WiresState,
-    /// What stands in the boot ROM, if there is one.
-    pub rom: Option<Vec<u8>>,
-    /// The real-time clock.
-    pub rtc: RtcState,
+    /// What boards of this kind have.
+    pub platform: PlatformState,
     /// The serial port.
     pub uart: UartState,
-    /// Who the machine is.
-    pub generation: VmGenIdState,
     /// Which console printed last.
     pub console_speaker: u8,
-    /// The flash of variables, if there is one.
-    pub flash: Option<FlashState>,
     /// The PCI bus.
     pub pci: PciState,
     /// What is plugged into it, by slot.
     pub virtio: BTreeMap<u8, VirtioState>,
 }
 
-/// The interrupt controller that wires lead to.
+/// What boards of one kind have, and others have not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum WiresState {
-    /// A PLIC.
-    Plic(PlicState),
-    /// An APLIC.
-    Aplic(AplicState),
+pub enum PlatformState {
+    /// RISC-V: QEMU's `virt`.
+    Virt(VirtState),
+}
+
+impl PlatformState {
+    /// The error of a state for boards of another kind.
+    pub(super) fn of_another_kind() -> BoardError {
+        BoardError::State("it is of a machine with another kind of processor".into())
+    }
 }
 
 impl Board {
     /// Everything on the board that a guest can observe, but for its memory and its vCPUs. Wants a
     /// board at rest; requests that devices are working on are finished first.
-    pub(crate) fn save(&self) -> BoardState {
-        BoardState {
+    pub(crate) fn save(&self) -> Result<BoardState, EngineError> {
+        Ok(BoardState {
             clock_ns: self.clock.monotonic_ns(),
             // Before what their interrupts lead to.
             virtio: (self.functions.iter())
                 .map(|(&slot, function)| (slot, function.save()))
                 .collect(),
             pci: self.pci.save(),
-            rom: self.rom.clone(),
-            rtc: self.rtc.save(),
             uart: self.uart.save(),
-            generation: self.generation.save(),
-            console_speaker: self.console_mux().speaker(),
-            flash: self.flash.as_ref().map(|flash| flash.save()),
-            wires: self.interrupts.save(),
-        }
+            console_speaker: self.console.speaker(),
+            platform: self.platform.save()?,
+        })
     }
 
     /// Continues from a saved state, but for the time, with which the clock was made.
@@ -85,16 +74,8 @@ impl Board {
         for (slot, function) in &self.functions {
             function.restore(&saved.virtio[slot])?;
         }
-        self.rtc.restore(&saved.rtc);
         self.uart.restore(&saved.uart)?;
-        self.generation.restore(&saved.generation);
-        self.console_mux().set_speaker(saved.console_speaker);
-        match (&self.flash, &saved.flash) {
-            (Some(flash), Some(saved)) => flash.restore(saved),
-            (None, None) => {}
-            _ => return Err(BoardError::State("its flash is not where it was".into())),
-        }
-        // Last: whatever the devices have signalled meanwhile is in it already.
-        self.interrupts.restore(&saved.wires)
+        self.console.set_speaker(saved.console_speaker);
+        self.platform.restore(&saved.platform)
     }
 }

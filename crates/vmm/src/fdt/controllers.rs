@@ -4,7 +4,8 @@ use clade_engine::PAGE_SIZE;
 
 use super::FdtConfig;
 use super::tree::{Result, Tree};
-use crate::board::map::{self, Window};
+use crate::board::Window;
+use crate::board::virt::map;
 use crate::spec::Interrupts;
 
 /// Interrupts of a hart's own controller, the causes in `mcause` (RISC-V Privileged Architecture).

@@ -11,7 +11,7 @@ mod tests;
 
 use std::ops::Range;
 
-use crate::board::map;
+use crate::board::virt::map;
 use crate::spec::Interrupts;
 
 /// What differs between device trees of two machines.

@@ -6,7 +6,8 @@ use super::FdtConfig;
 use super::controllers::{
     IMSIC_PHANDLE, M_SOFTWARE, M_TIMER, Trigger, WIRES_PHANDLE, controllers, source_cells,
 };
-use crate::board::map::{self, Window};
+use crate::board::Window;
+use crate::board::virt::map;
 use crate::spec::Interrupts;
 
 pub(super) type Result<T = ()> = std::result::Result<T, vm_fdt::Error>;

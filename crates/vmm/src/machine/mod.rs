@@ -226,7 +226,9 @@ impl Machine {
         // Who waits at the gate of a machine that ended while it stood still.
         core.gate.abolish();
         core.board.stop_timers();
-        let _ = timers.join();
+        if let Some(timers) = timers {
+            let _ = timers.join();
+        }
         Ok(Finished {
             stats: MachineStats {
                 vcpu_time: result?,

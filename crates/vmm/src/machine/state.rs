@@ -20,7 +20,7 @@ impl Core {
     /// The state of a machine that stands still.
     pub(super) fn save(&self) -> Result<MachineState, MachineError> {
         // Before the vCPUs: devices finish what they work on, and interrupt.
-        let board = self.board.save();
+        let board = self.board.save()?;
         let vcpus = self.vcpus.iter().map(|vcpu| lock(vcpu).save());
         Ok(MachineState {
             board,

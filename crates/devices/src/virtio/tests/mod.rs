@@ -25,7 +25,7 @@ use clade_engine::GuestRam;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::{VirtioConsole, VirtioDevice, VirtioPci, Waker};
-use crate::pci::{PciHost, PciHostBuilder};
+use crate::pci::{PciHost, PciHostBuilder, PciLayout};
 use crate::testing::{Messages, Screen, Wire};
 use crate::{Bus, BusBuilder, ConsoleHost};
 
@@ -70,7 +70,7 @@ fn plug_in_beside(ram: Arc<GuestRam>, device: Arc<dyn VirtioDevice>) -> PluggedI
         .unwrap();
     let pci = builder.build();
     let mut bus = BusBuilder::new();
-    pci.map(&mut bus).unwrap();
+    pci.map(&mut bus, &PciLayout::VIRT).unwrap();
     PluggedIn {
         ram,
         wires,

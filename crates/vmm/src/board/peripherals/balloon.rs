@@ -5,7 +5,7 @@ use clade_devices::virtio::{GuestSlice, VirtioBalloon};
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::{Plugging, Repeat, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<Arc<VirtioBalloon>, BoardError> {
     let waker = plugging.waker("the balloon")?;

@@ -1,8 +1,8 @@
 use clade_devices::virtio::VirtioConsole;
 
 use super::{Plugging, slot};
+use crate::board::BoardError;
 use crate::board::console::Console;
-use crate::board::virt::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
     let console = plugging.parts.console;

@@ -7,7 +7,7 @@ use clade_devices::virtio::block::BlockOptions;
 use clade_disk::Disk;
 
 use super::{Plugging, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 use crate::io_thread::IoWorker;
 
 /// More queues than this serve no one.

@@ -14,15 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clade_devices::BusBuilder;
 use clade_devices::pci::{PciHost, PciHostBuilder};
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioDevice, VirtioPci};
 use clade_engine::GuestRam;
 
+use super::BoardError;
 use super::console::ConsoleMux;
-use super::interrupts::InterruptControllers;
-use super::map;
-use super::virt::BoardError;
 use crate::backends::Backends;
 use crate::io_thread::{IoTask, IoWaker, IoWorker};
 use crate::spec::MachineConfig;
@@ -116,17 +113,8 @@ pub(super) struct Plugged {
     pub(super) functions: BTreeMap<u8, Arc<VirtioPci>>,
 }
 
-/// Puts the PCI bus with all its devices onto `bus`.
-pub(super) fn plug(
-    bus: &mut BusBuilder,
-    interrupts: &InterruptControllers,
-    parts: &Parts<'_>,
-) -> Result<Plugged, BoardError> {
-    let irq = |offset| interrupts.wire(map::PCIE_IRQ_BASE + offset);
-    let mut pci = PciHostBuilder::new([irq(0)?, irq(1)?, irq(2)?, irq(3)?]);
-    if let Some(messages) = interrupts.messages() {
-        pci = pci.with_messages(messages);
-    }
+/// Plugs all devices into `pci`.
+pub(super) fn plug(pci: PciHostBuilder, parts: &Parts<'_>) -> Result<Plugged, BoardError> {
     let mut plugging = Plugging {
         parts,
         pci,
@@ -142,12 +130,10 @@ pub(super) fn plug(
     share::plug(&mut plugging)?;
     serial::plug(&mut plugging)?;
     vsock::plug(&mut plugging)?;
-    let pci = plugging.pci.build();
-    pci.map(bus)?;
     Ok(Plugged {
         tasks: plugging.tasks,
         balloon,
-        pci,
+        pci: plugging.pci.build(),
         functions: plugging.functions,
     })
 }

@@ -1,7 +1,7 @@
 use clade_devices::virtio::VirtioNet;
 
 use super::{Plugging, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
     let Some(link) = &plugging.parts.backends.network else {

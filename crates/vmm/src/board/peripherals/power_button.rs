@@ -1,5 +1,5 @@
 use super::{Plugging, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
     plugging.plug(slot::POWER_BUTTON, plugging.parts.power_button.clone())

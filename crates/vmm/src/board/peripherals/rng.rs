@@ -3,8 +3,8 @@ use std::sync::Arc;
 use clade_devices::virtio::VirtioRng;
 
 use super::{Plugging, Repeat, slot};
+use crate::board::BoardError;
 use crate::board::entropy::HostEntropy;
-use crate::board::virt::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
     let waker = plugging.waker("the entropy device")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clade_devices::virtio::VirtioSerial;
 
 use super::{Plugging, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 use crate::io_thread::IoWorker;
 use crate::serial::SerialBackend;
 

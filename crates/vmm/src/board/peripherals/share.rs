@@ -1,7 +1,7 @@
 use clade_devices::virtio::VirtioFs;
 
 use super::{Plugging, Repeat, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {
     let parts = plugging.parts;

@@ -1,7 +1,7 @@
 use clade_devices::virtio::VirtioVsock;
 
 use super::{Plugging, slot};
-use crate::board::virt::BoardError;
+use crate::board::BoardError;
 use crate::vsock::VsockWorker;
 
 pub(super) fn plug(plugging: &mut Plugging<'_>) -> Result<(), BoardError> {

@@ -3,37 +3,10 @@
 //! It is the map of QEMU's `virt` machine (`hw/riscv/virt.c`, `docs/system/riscv/virt.rst`), so
 //! that stock kernels and firmware boot unchanged.
 
-use std::ops::Range;
-
 use clade_devices::{aplic, plic};
 use clade_emulate::Imsic;
 
-/// A fixed window of guest physical addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// First guest physical address.
-    pub base: u64,
-    /// Length in bytes.
-    pub size: u64,
-}
-
-impl Window {
-    const fn new(base: u64, size: u64) -> Self {
-        Self { base, size }
-    }
-
-    /// The first address behind the window.
-    #[must_use]
-    pub const fn end(&self) -> u64 {
-        self.base + self.size
-    }
-
-    /// The window as a half-open range.
-    #[must_use]
-    pub const fn range(&self) -> Range<u64> {
-        self.base..self.end()
-    }
-}
+use crate::board::Window;
 
 /// Boot ROM: the reset vector, where every hart starts in firmware mode.
 pub const BOOT_ROM: Window = Window::new(0x1000, 0xf000);

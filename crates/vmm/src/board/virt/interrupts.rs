@@ -6,9 +6,8 @@ use clade_devices::{Aplic, BusBuilder, Plic};
 use clade_emulate::{Emulator, HartInterrupt, Imsic};
 use clade_engine::{IrqLine, MsiSink};
 
-use super::map::{self, Window};
-use super::state::WiresState;
-use super::virt::{BoardError, insert};
+use super::{WiresState, map};
+use crate::board::{BoardError, Window};
 use crate::spec::Interrupts;
 
 /// What wires lead to.
@@ -42,7 +41,7 @@ impl InterruptControllers {
 
     fn plug_plic(engine: &Emulator, harts: u32, bus: &mut BusBuilder) -> Result<Self, BoardError> {
         let plic = Plic::new(interrupt_inputs(engine, harts)?);
-        insert(bus, "PLIC", map::PLIC, plic.clone())?;
+        map::PLIC.insert(bus, "PLIC", plic.clone())?;
         Ok(Self {
             wires: Wires::Plic(plic),
             messages: None,
@@ -78,7 +77,7 @@ impl InterruptControllers {
                 size: imsic.size(),
                 ..level.files
             };
-            insert(bus, "IMSIC", window, imsic.clone())?;
+            window.insert(bus, "IMSIC", imsic.clone())?;
             messages.0.push((window, imsic));
         }
         let messages = Arc::new(messages);
@@ -88,7 +87,7 @@ impl InterruptControllers {
             let domain = aplic
                 .domain(index)
                 .ok_or_else(|| BoardError::Wiring(format!("the APLIC has no domain {index}")))?;
-            insert(bus, "APLIC", level.domain, domain)?;
+            level.domain.insert(bus, "APLIC", domain)?;
         }
         Ok(Self {
             wires: Wires::Aplic(aplic),
