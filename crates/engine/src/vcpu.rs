@@ -116,6 +116,14 @@ pub enum EngineError {
     /// A saved state that this engine cannot take.
     #[error("the saved vCPU state cannot be used: {0}")]
     State(String),
+    /// A vCPU that its processor, real or emulated, refuses to run on.
+    #[error("vCPU {index} cannot go on: {reason}")]
+    Stopped {
+        /// Which vCPU.
+        index: u32,
+        /// What happened, and where.
+        reason: String,
+    },
     /// The host refused something.
     #[error("the host refused {what}: {source}")]
     Host {

@@ -1,0 +1,6 @@
+//! Small guests of our own on whatever KVM this host has, one that interprets its guests included.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod machine;
+mod modes;
