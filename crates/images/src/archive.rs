@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clade_store::{Folders, Lock, Sha256};
 use jiff::Timestamp;
+use object::elf;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Paragraph, dependency_names, find_package};
@@ -103,6 +104,22 @@ impl Architecture {
         match self {
             Self::Riscv64 => "riscv64",
             Self::Amd64 => "amd64",
+        }
+    }
+
+    /// The package that names the newest kernel for virtual machines.
+    pub fn kernel_package(self) -> &'static str {
+        match self {
+            Self::Riscv64 => "linux-image-riscv64",
+            Self::Amd64 => "linux-image-cloud-amd64",
+        }
+    }
+
+    /// `e_machine` of its programs and modules.
+    pub(crate) fn elf_machine(self) -> elf::Machine {
+        match self {
+            Self::Riscv64 => elf::EM_RISCV,
+            Self::Amd64 => elf::EM_X86_64,
         }
     }
 }

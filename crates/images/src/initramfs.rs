@@ -2,22 +2,25 @@
 
 use std::io;
 
+use crate::archive::Architecture;
 use crate::deb::Kind;
 use crate::fetch::Package;
 use crate::modules::{self, ModuleTree};
 use crate::{Error, cpio};
 
 /// A kernel and an initramfs, in memory.
-pub(crate) struct Boot {
-    pub(crate) kernel: Vec<u8>,
+pub struct Boot {
+    /// The kernel's image, as its package has it.
+    pub kernel: Vec<u8>,
     /// As `uname -r` gives it.
-    pub(crate) kernel_version: String,
-    pub(crate) initrd: Vec<u8>,
+    pub kernel_version: String,
+    /// The archive, not compressed.
+    pub initrd: Vec<u8>,
 }
 
-/// Collects what packages hold of it.
-#[derive(Default)]
-pub(crate) struct BootParts {
+/// Collects what packages hold of a kernel and an initramfs.
+pub struct BootParts {
+    architecture: Architecture,
     /// The kernel's version and its image.
     kernel: Option<(String, Vec<u8>)>,
     busybox: Option<Vec<u8>>,
@@ -27,6 +30,17 @@ pub(crate) struct BootParts {
 }
 
 impl BootParts {
+    /// Nothing yet, of a machine of this kind.
+    pub fn new(architecture: Architecture) -> Self {
+        Self {
+            architecture,
+            kernel: None,
+            busybox: None,
+            modules: ModuleTree::default(),
+            builtin: Vec::new(),
+        }
+    }
+
     /// Whether a package's file belongs to the kernel, by its path.
     pub(crate) fn wants(path: &str) -> bool {
         kernel_version(path).is_some() || module_path(path).is_some()
@@ -50,8 +64,28 @@ impl BootParts {
         Ok(())
     }
 
+    /// Adds all of a package that belongs to the kernel.
+    ///
+    /// # Errors
+    /// The package cannot be read.
+    pub fn add_kernel(&mut self, package: &Package) -> Result<(), Error> {
+        package.visit(|entry, content| {
+            if entry.kind != Kind::File {
+                return Ok(());
+            }
+            self.add(&entry.path, || {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes)?;
+                Ok(bytes)
+            })
+        })
+    }
+
     /// Adds busybox, from its package.
-    pub(crate) fn add_busybox(&mut self, package: &Package) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The package cannot be read.
+    pub fn add_busybox(&mut self, package: &Package) -> Result<(), Error> {
         package.visit(|entry, content| {
             if entry.kind == Kind::File && entry.path.ends_with("bin/busybox") {
                 let mut bytes = Vec::new();
@@ -65,7 +99,10 @@ impl BootParts {
     /// Packs an archive in which `init` runs as PID 1 and `modules`, with what they need, can be
     /// loaded; `more` adds what else there is to be. `date`, in seconds since 1970, becomes its
     /// files' date.
-    pub(crate) fn pack(
+    ///
+    /// # Errors
+    /// A part is missing, a module malformed, or `more` fails.
+    pub fn pack(
         self,
         date: u32,
         init: &str,
@@ -78,11 +115,11 @@ impl BootParts {
         };
         let (kernel_version, kernel) = self
             .kernel
-            .ok_or_else(|| missing("linux-image-riscv64", "boot/vmlinux"))?;
+            .ok_or_else(|| missing(self.architecture.kernel_package(), "boot/vmlinux"))?;
         let busybox = self
             .busybox
             .ok_or_else(|| missing("busybox-static", "usr/bin/busybox"))?;
-        let modules = self.modules.closure(modules)?;
+        let modules = self.modules.closure(modules, self.architecture)?;
         let write = || -> io::Result<Vec<u8>> {
             let mut initrd = cpio::Writer::new(Vec::new(), date);
             for folder in ["dev", "proc", "root", "sys"] {

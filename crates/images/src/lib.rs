@@ -46,6 +46,7 @@ pub use error::Error;
 pub use fetch::{Package, Source};
 pub use firmware::{Firmware, FirmwareName};
 pub use image::{Image, ImageSummary, Request};
+pub use initramfs::{Boot, BootParts};
 pub use mirror::{Mirror, find_mirror};
 pub use oci::{OciImage, OciProcess, OciRequest};
 pub use progress::{Progress, Silent};

@@ -4,7 +4,7 @@ use std::io;
 
 use clade_store::Sha256;
 
-use crate::archive::{Archive, PackageRecord, Setup};
+use crate::archive::{Architecture, Archive, PackageRecord, Setup};
 use crate::deb::Kind;
 use crate::fetch::Package;
 use crate::initramfs::{Boot, BootParts};
@@ -84,7 +84,7 @@ pub(crate) fn build(
 ) -> Result<Boot, Error> {
     let total = packages.iter().map(|package| package.size).sum();
     progress.begin("building mini", total);
-    let mut boot = BootParts::default();
+    let mut boot = BootParts::new(Architecture::Riscv64);
     let mut ssh_server = SshServer::default();
     for record in packages {
         let package = record.package(setup);

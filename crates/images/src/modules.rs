@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
+use object::Endianness;
 use object::elf::FileHeader64;
 use object::read::elf::{FileHeader, SectionHeader};
-use object::{Endianness, elf};
 
+use crate::archive::Architecture;
 use crate::{Error, deb};
 
 /// Largest module that is unpacked, in bytes. Debian's largest has 40 MB.
@@ -60,7 +61,11 @@ impl ModuleTree {
 
     /// The modules of these names with all that they need, unpacked, by name. Names that the kernel
     /// has no module for are left out: it may have them built in.
-    pub(crate) fn closure(&self, names: &[&str]) -> Result<BTreeMap<String, Module>, Error> {
+    pub(crate) fn closure(
+        &self,
+        names: &[&str],
+        architecture: Architecture,
+    ) -> Result<BTreeMap<String, Module>, Error> {
         let mut chosen = BTreeMap::new();
         let mut wanted: Vec<String> = names.iter().map(|name| canonical(name)).collect();
         while let Some(name) = wanted.pop() {
@@ -70,7 +75,7 @@ impl ModuleTree {
             if chosen.contains_key(&name) {
                 continue;
             }
-            let module = Module::unpack(path, packed)?;
+            let module = Module::unpack(path, packed, architecture)?;
             wanted.extend(module.info.depends.iter().cloned());
             wanted.extend(module.info.soft_depends.iter().map(|soft| canonical(soft)));
             chosen.insert(name, module);
@@ -80,14 +85,14 @@ impl ModuleTree {
 }
 
 impl Module {
-    fn unpack(path: &str, packed: &[u8]) -> Result<Self, Error> {
+    fn unpack(path: &str, packed: &[u8], architecture: Architecture) -> Result<Self, Error> {
         let malformed =
             |reason: String| Error::malformed(format!("the kernel module {path}"), reason);
         let mut content = Vec::new();
         deb::decompress(packed)
             .and_then(|reader| reader.take(MAX_MODULE).read_to_end(&mut content))
             .map_err(|error| malformed(error.to_string()))?;
-        let info = ModInfo::read(&content).map_err(malformed)?;
+        let info = ModInfo::read(&content, architecture).map_err(malformed)?;
         Ok(Self {
             path: path.to_owned(),
             content,
@@ -97,12 +102,12 @@ impl Module {
 }
 
 impl ModInfo {
-    fn read(module: &[u8]) -> Result<Self, String> {
+    fn read(module: &[u8], architecture: Architecture) -> Result<Self, String> {
         let wrong = |error: object::Error| error.to_string();
         let header = FileHeader64::<Endianness>::parse(module).map_err(wrong)?;
         let endian = header.endian().map_err(wrong)?;
-        if header.e_machine(endian) != elf::EM_RISCV {
-            return Err("it is not for RISC-V".to_owned());
+        if header.e_machine(endian) != architecture.elf_machine() {
+            return Err(format!("it is not for {}", architecture.name()));
         }
         let sections = header.sections(endian, module).map_err(wrong)?;
         let (_, section) = sections
@@ -196,6 +201,8 @@ mod tests {
     use crate::tests::world::{module, xz};
     use proptest::prelude::*;
 
+    const RISCV: Architecture = Architecture::Riscv64;
+
     fn tree(modules: &[(&str, &str)]) -> ModuleTree {
         let mut tree = ModuleTree::default();
         for (path, info) in modules {
@@ -219,7 +226,7 @@ mod tests {
             ),
             ("kernel/sound/noise.ko.xz", "depends=ext4"),
         ]);
-        let modules = tree.closure(&["ext4", "built-in"]).unwrap();
+        let modules = tree.closure(&["ext4", "built-in"], RISCV).unwrap();
         assert_eq!(
             modules.keys().collect::<Vec<_>>(),
             ["crc32c_generic", "ext4", "jbd2", "mbcache"]
@@ -240,7 +247,7 @@ mod tests {
     #[test]
     fn a_circle_of_modules_ends() {
         let tree = tree(&[("kernel/a.ko", "depends=b"), ("kernel/b.ko", "depends=a")]);
-        let modules = tree.closure(&["a"]).unwrap();
+        let modules = tree.closure(&["a"], RISCV).unwrap();
         assert_eq!(
             dep_table(&modules),
             "kernel/a.ko: kernel/b.ko\nkernel/b.ko: kernel/a.ko\n"
@@ -253,9 +260,10 @@ mod tests {
         foreign[18] = 62; // EM_X86_64
         let mut tree = ModuleTree::default();
         tree.add("kernel/a.ko", || Ok(foreign)).unwrap();
-        let error = tree.closure(&["a"]).unwrap_err().to_string();
+        assert!(tree.closure(&["a"], Architecture::Amd64).is_ok());
+        let error = tree.closure(&["a"], RISCV).unwrap_err().to_string();
         assert!(
-            error.contains("kernel/a.ko") && error.contains("not for RISC-V"),
+            error.contains("kernel/a.ko") && error.contains("not for riscv64"),
             "{error}"
         );
     }
@@ -272,7 +280,7 @@ mod tests {
             for n in 0..needs.len() {
                 tree.add(&format!("m{n}.ko"), || Ok(module(&info(n)))).unwrap();
             }
-            for line in dep_table(&tree.closure(&["m11"]).unwrap()).lines() {
+            for line in dep_table(&tree.closure(&["m11"], RISCV).unwrap()).lines() {
                 let (module, needed) = line.split_once(':').unwrap();
                 let load: Vec<_> = needed.split_whitespace().rev().chain([module]).collect();
                 for (at, path) in load.iter().enumerate() {
@@ -287,12 +295,12 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>, at: prop::sample::Index, byte: u8) {
-            let _ = ModInfo::read(&bytes);
+            let _ = ModInfo::read(&bytes, RISCV);
             let _ = ModInfo::parse(&bytes);
             let mut damaged = module("depends=a,b\0alias=x");
             let at = at.index(damaged.len());
             damaged[at] = byte;
-            let _ = ModInfo::read(&damaged);
+            let _ = ModInfo::read(&damaged, RISCV);
         }
     }
 }

@@ -9,6 +9,7 @@ use clade_ext4::{Builder, Kind as Present, Metadata, Options};
 use super::database::{Database, Unpacked};
 use super::suites::AptSource;
 use super::{files, initrd};
+use crate::archive::Architecture;
 use crate::deb::{Entry, Kind};
 use crate::fetch::Package;
 use crate::initramfs::{Boot, BootParts};
@@ -43,7 +44,7 @@ pub(crate) fn unpack(
     let mut system = System {
         image: Builder::new(file, &options)?,
         database: Database::default(),
-        boot: BootParts::default(),
+        boot: BootParts::new(Architecture::Riscv64),
     };
     system.boot.add_busybox(busybox)?;
     let sizes: Vec<u64> = plan.packages.iter().map(size_of).collect();

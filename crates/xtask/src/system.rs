@@ -1,0 +1,185 @@
+//! What the machine boots: Debian's kernel, busybox, and whatever is to be tried.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use clade_images::{Architecture, BootParts, Package, Progress, Source, cpio};
+
+use crate::machine::BootFiles;
+use crate::programs;
+
+/// The script that runs as PID 1.
+const INIT: &str = include_str!("../guest/init");
+const BUSYBOX: &str = "busybox-static";
+const MODULES: [&str; 4] = ["kvm_amd", "ext4", "loop", "tun"];
+/// What the kernel's package wants of a system that is installed.
+const WITHOUT: [&str; 5] = [
+    "initramfs-tools",
+    "kmod",
+    "linux-base",
+    "linux-base-cloud-amd64",
+    "linux-initramfs-tool",
+];
+/// Where tests of a package go.
+pub(crate) const TESTS: &str = "root/tests";
+
+/// What is to be done.
+pub(crate) enum Work {
+    /// A script, whose exit status is the machine's.
+    Script(String),
+    /// Somebody sits there.
+    Shell,
+}
+
+/// Files by their paths below the root.
+#[derive(Default)]
+pub(crate) struct System {
+    files: BTreeMap<String, (u32, Vec<u8>)>,
+}
+
+impl System {
+    /// `PATH[:TARGET]`, a file or folder of this host.
+    pub(crate) fn add_file(&mut self, argument: &str) -> Result<(), String> {
+        let (path, target) = argument.split_once(':').unwrap_or((argument, ""));
+        let path = Path::new(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let target = match target {
+            "" => format!("root/{name}"),
+            target => target.trim_start_matches('/').to_owned(),
+        };
+        self.add(path, &target)
+    }
+
+    /// A program, file or folder, with what is below it.
+    pub(crate) fn add(&mut self, path: &Path, target: &str) -> Result<(), String> {
+        let wrong = |error| format!("{} cannot be read: {error}", path.display());
+        if path.is_dir() {
+            for entry in fs::read_dir(path).map_err(wrong)? {
+                let entry = entry.map_err(wrong)?;
+                let name = entry.file_name();
+                self.add(
+                    &entry.path(),
+                    &format!("{target}/{}", name.to_string_lossy()),
+                )?;
+            }
+            return Ok(());
+        }
+        let content = fs::read(path).map_err(wrong)?;
+        if programs::is_program(&content) {
+            self.add_libraries(path)?;
+            let content = programs::stripped(path).map_err(wrong)?;
+            self.files.insert(target.to_owned(), (0o755, content));
+        } else {
+            self.files.insert(target.to_owned(), (0o755, content));
+        }
+        Ok(())
+    }
+
+    /// A file that is no file of this host.
+    pub(crate) fn add_content(&mut self, target: &str, content: &[u8]) {
+        let file = (0o755, content.to_owned());
+        self.files.insert(target.to_owned(), file);
+    }
+
+    fn add_libraries(&mut self, program: &Path) -> Result<(), String> {
+        for library in programs::libraries(program)? {
+            let target = library.to_string_lossy();
+            let target = target.trim_start_matches('/');
+            if !self.files.contains_key(target) {
+                let content = fs::read(&library)
+                    .map_err(|error| format!("{} cannot be read: {error}", library.display()))?;
+                self.files.insert(target.to_owned(), (0o755, content));
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds `clade` and adds it.
+    pub(crate) fn add_clade(&mut self) -> Result<(), String> {
+        let built = programs::build(&["build", "-p", "clade", "--bin", "clade"])?;
+        let [(_, path)] = built.as_slice() else {
+            return Err("cargo built no clade".to_owned());
+        };
+        self.add(path, "usr/bin/clade")
+    }
+
+    /// Builds the tests of a package, adds them, and gives their paths in the machine.
+    pub(crate) fn add_tests(&mut self, package: &str) -> Result<Vec<String>, String> {
+        let mut targets = Vec::new();
+        for (name, path) in programs::build(&["test", "--no-run", "-p", package])? {
+            let target = format!("{TESTS}/{name}");
+            self.add(&path, &target)?;
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+
+    /// Makes the files that the machine boots from.
+    pub(crate) fn assemble(&self, work: &Work) -> Result<BootFiles, String> {
+        let mut parts = BootParts::new(Architecture::Amd64);
+        for package in packages().map_err(|error| error.to_string())? {
+            match package.name.as_str() {
+                BUSYBOX => parts.add_busybox(&package),
+                _ => parts.add_kernel(&package),
+            }
+            .map_err(|error| error.to_string())?;
+        }
+        let boot = parts
+            .pack(0, INIT, &MODULES, |archive| self.pack(work, archive))
+            .map_err(|error| error.to_string())?;
+        let write = || {
+            let folder = tempfile::tempdir()?;
+            let (kernel, initrd) = (folder.path().join("kernel"), folder.path().join("initrd"));
+            fs::write(&kernel, &boot.kernel)?;
+            fs::write(&initrd, &boot.initrd)?;
+            std::io::Result::Ok(BootFiles {
+                kernel,
+                initrd,
+                folder,
+            })
+        };
+        write().map_err(|error| format!("the machine's initramfs cannot be written: {error}"))
+    }
+
+    fn pack(&self, work: &Work, archive: &mut cpio::Writer<Vec<u8>>) -> std::io::Result<()> {
+        for folder in ["mnt", "run", "tmp", "usr/bin", "usr/sbin", "sbin"] {
+            archive.folder(folder)?;
+        }
+        archive.device("dev/null", 0o666, (1, 3))?;
+        archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
+        archive.file("etc/group", 0o644, b"root:x:0:\n")?;
+        archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
+        if let Work::Script(script) = work {
+            archive.file("work", 0o755, script.as_bytes())?;
+        }
+        for (path, (permissions, content)) in &self.files {
+            archive.file(path, *permissions, content)?;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's packages and busybox.
+fn packages() -> Result<Vec<Package>, clade_images::Error> {
+    let source = Source {
+        architecture: Architecture::Amd64,
+        ..Source::default()
+    };
+    let names = [Architecture::Amd64.kernel_package(), BUSYBOX];
+    clade_images::package_closure(&names, &WITHOUT, &source, &Told)
+}
+
+/// Says on standard error what is fetched.
+struct Told;
+
+impl Progress for Told {
+    fn begin(&self, label: &str, _total: u64) {
+        eprintln!("xtask: {label}");
+    }
+    fn advance(&self, _amount: u64) {}
+    fn finish(&self) {}
+    fn message(&self, text: &str) {
+        eprintln!("xtask: {text}");
+    }
+}

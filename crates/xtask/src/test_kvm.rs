@@ -1,0 +1,117 @@
+//! The tests of the KVM engine, in a machine that has KVM.
+
+use crate::Options;
+use crate::machine;
+use crate::system::Work;
+
+/// Scripts, by their names.
+const SCRIPTS: [(&str, &str); 1] = [(
+    "nested-paging",
+    include_str!("../guest/tests/nested-paging"),
+)];
+
+/// Where they go.
+const FOLDER: &str = "root/scripts";
+
+/// What is run in the machine: a name, and a command of its shell.
+struct Test {
+    name: String,
+    command: String,
+}
+
+/// What the machine said of the tests that it ran.
+#[derive(Default)]
+struct Outcome {
+    passed: Vec<String>,
+    failed: Vec<String>,
+}
+
+/// Runs all tests, or those whose names begin as the arguments say, in one machine.
+pub(crate) fn run(mut options: Options) -> Result<u8, String> {
+    if let Some(reason) = machine::missing() {
+        println!("SKIPPED the tests of the KVM engine: {reason}");
+        return Ok(0);
+    }
+    let mut tests = Vec::new();
+    for (name, script) in SCRIPTS {
+        let path = format!("{FOLDER}/{name}");
+        options.system.add_content(&path, script.as_bytes());
+        tests.push(Test {
+            name: name.to_owned(),
+            command: format!("sh /{path}"),
+        });
+    }
+    let is_wanted = |name: &str| options.rest.iter().any(|rest| name.starts_with(rest));
+    tests.retain(|test| options.rest.is_empty() || is_wanted(&test.name));
+    if tests.is_empty() {
+        return Err(format!("no test is called {}", options.rest.join(" or ")));
+    }
+    let boot = options.system.assemble(&Work::Script(script(&tests)))?;
+    let mut outcome = Outcome::default();
+    let ran = options.machine.run(&boot, |line| outcome.hear(line));
+    let unheard = tests.iter().filter(|test| !outcome.has(&test.name));
+    let unheard: Vec<&str> = unheard.map(|test| test.name.as_str()).collect();
+    if let Err(reason) = &ran {
+        println!("{reason}");
+    }
+    for name in &unheard {
+        println!("test {name} ... did not end");
+    }
+    for name in &outcome.failed {
+        println!("test {name} ... FAILED");
+    }
+    let failed = outcome.failed.len() + unheard.len();
+    println!("{} passed, {failed} failed", outcome.passed.len());
+    Ok(u8::from(failed > 0 || ran.is_err()))
+}
+
+/// One test after the other, each with a line before it and one behind it.
+fn script(tests: &[Test]) -> String {
+    let mut script = String::new();
+    for Test { name, command } in tests {
+        script.push_str(&format!(
+            "echo '== {name}'\n( {command} )\nstatus=$?\nprintf '\\n@@ {name} %s\\n' $status\n"
+        ));
+    }
+    script
+}
+
+impl Outcome {
+    /// Takes a line that the machine printed: `@@ NAME STATUS` ends a test.
+    fn hear(&mut self, line: &str) {
+        let Some((name, status)) = line
+            .strip_prefix("@@ ")
+            .and_then(|rest| rest.rsplit_once(' '))
+        else {
+            println!("{line}");
+            return;
+        };
+        let list = match status {
+            "0" => &mut self.passed,
+            _ => &mut self.failed,
+        };
+        println!("== {name}: {}", if status == "0" { "ok" } else { "FAILED" });
+        list.push(name.to_owned());
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let mut all = self.passed.iter().chain(&self.failed);
+        all.any(|known| known == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_pass_or_fail_by_their_status() {
+        let mut outcome = Outcome::default();
+        for line in ["@@ a 0", "@@ b 1", "c 0", "@@ d 143"] {
+            outcome.hear(line);
+        }
+        assert_eq!(outcome.passed, ["a"]);
+        assert_eq!(outcome.failed, ["b", "d"]);
+        assert!(outcome.has("a") && outcome.has("d") && !outcome.has("c"));
+    }
+}
