@@ -14,7 +14,8 @@ use clade_vmm::spec::MachineSpec;
 
 use crate::create::check_host;
 use crate::machines::{clear, write_spec};
-use crate::{Error, Machine, Machines};
+use crate::state::LockState;
+use crate::{Error, Machine, Machines, State};
 
 /// How much of a dead process's log is shown, in bytes.
 const LOG_TAIL: usize = 2000;
@@ -68,7 +69,7 @@ impl Machine {
     /// The machine, which does not run, and its lock: nobody else can start it.
     pub(crate) fn take_to_start(&self) -> Result<(Machine, File), Error> {
         let _all = self.machines.lock()?;
-        let Some(now) = self.machines.again_locked(self)? else {
+        let Some(mut now) = self.machines.again_locked(self)? else {
             return Err(self.gone());
         };
         check_host(&now.spec.config)?;
@@ -76,6 +77,8 @@ impl Machine {
             Some(lock) => {
                 // Who writes here has the lock of all machines, or this one.
                 clade_store::clear_staged(&now.folder)?;
+                // Its process may have ended since it was looked at.
+                now.state = State::of(&now.folder, LockState::Free, now.record.as_ref());
                 Ok((now, lock))
             }
             None => Err(Error::AlreadyRunning {

@@ -170,16 +170,30 @@ impl Machine {
         Ok(())
     }
 
-    /// The machine once it has started, if it was about to.
+    /// The machine once it has started, or has not, if it was about to.
     pub(crate) fn settled(&self) -> Result<Option<Machine>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = self.refresh()?;
-            let starting = now.as_ref().is_some_and(|now| now.state == State::Starting);
-            if !starting || Instant::now() > deadline {
-                return Ok(now);
+            let Some(mut now) = self.refresh()? else {
+                return Ok(None);
+            };
+            if !now.is_about_to_start() {
+                return Ok(Some(now));
+            }
+            if Instant::now() > deadline {
+                now.state = State::Starting;
+                return Ok(Some(now));
             }
             thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether a process has it whose guest is still to be let go, by somebody who may have died.
+    fn is_about_to_start(&self) -> bool {
+        match self.state {
+            State::Starting => true,
+            State::Running { .. } => !self.status().is_ok_and(|status| status.begun),
+            _ => false,
         }
     }
 

@@ -53,6 +53,12 @@ impl MachineFolder {
         rustix::fs::statat(&self.handle, SUSPENDED_FILE, AtFlags::empty()).is_ok()
     }
 
+    /// Whether the machine, which was suspended, goes on in this process or never: its mark is gone,
+    /// for good.
+    pub(crate) fn goes_on_here_alone(&self) -> bool {
+        !self.is_suspended() && rustix::fs::fsync(&self.handle).is_ok()
+    }
+
     /// Gives the machine free: from now on another process may run or remove it.
     pub(crate) fn release(self) {
         self.remove_sockets();

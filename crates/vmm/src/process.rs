@@ -73,6 +73,8 @@ fn take_owner() -> io::Result<UnixStream> {
 /// A machine that is built, and everything that its process opens.
 struct Prepared {
     temporary: bool,
+    /// It goes on from what its own folder has, as nothing else ever will.
+    was_suspended: bool,
     config: MachineConfig,
     backends: Backends,
     hub: Arc<ConsoleHub>,
@@ -100,8 +102,10 @@ impl Prepared {
         let hub = ConsoleHub::new();
         let ready = Arc::clone(&hub);
         backends.on_guest_ready(Arc::new(move || ready.guest_ready()));
+        let was_suspended = saved == Some(path);
         Ok(Self {
             temporary,
+            was_suspended,
             log: ConsoleLog::open(path).map_err(|error| failed("make the console log", error))?,
             listener: UnixListener::bind(sockets.join(SOCKET_FILE))
                 .map_err(|error| failed("make the control socket", error))?,
@@ -109,7 +113,7 @@ impl Prepared {
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
             folder: MachineFolder::open(path, sockets).map_err(|error| failed("work", error))?,
             machine: match saved {
-                Some(saved) => restore(&config, &backends, &hub, saved, saved != path)?,
+                Some(saved) => restore(&config, &backends, &hub, saved, !was_suspended)?,
                 None => Machine::build(&config, &backends, Arc::clone(&hub) as _)
                     .map_err(|error| error.to_string())?,
             },
@@ -124,6 +128,7 @@ impl Prepared {
     fn run(self, owner: UnixStream) -> Outcome {
         let Self {
             temporary,
+            was_suspended,
             config,
             backends,
             hub,
@@ -140,7 +145,13 @@ impl Prepared {
         }
         let stop = Arc::new(StopSwitch::new(Arc::clone(&hub)));
         let mut stats = MachineStats::default();
-        let outcome = match start_threads(&hub, &stop, log, listener, signals, owner) {
+        let started = start_threads(&hub, &stop, log, listener, signals);
+        let started = started.and_then(|(log, server)| {
+            // Whoever resumes it may die after the mark was removed and before he says so.
+            server.serve_owner(owner, || was_suspended && folder.goes_on_here_alone())?;
+            Ok(log)
+        });
+        let outcome = match started {
             Ok(log) => {
                 let outcome = boot_until_end(&config, &backends, &hub, &stop, machine, &mut stats);
                 hub.end_log(log);
@@ -194,8 +205,7 @@ fn start_threads(
     log: ConsoleLog,
     listener: UnixListener,
     mut signals: Signals,
-    owner: UnixStream,
-) -> io::Result<LogThread> {
+) -> io::Result<(LogThread, Arc<ControlServer>)> {
     let log = hub.start_log(log)?;
     hub.start_input()?;
     let stop_on_signal = Arc::clone(stop);
@@ -204,8 +214,7 @@ fn start_threads(
         .spawn(move || end_on_signals(&stop_on_signal, &mut signals))?;
     let server = ControlServer::new(Arc::clone(hub), Arc::clone(stop));
     server.listen(listener)?;
-    server.serve_owner(owner)?;
-    Ok(log)
+    Ok((log, server))
 }
 
 /// A signal asks the guest to power off, as when the host goes down, if it has a driver to hear it.

@@ -67,6 +67,7 @@ impl Siege {
     fn round(&mut self) {
         self.round += 1;
         self.write();
+        let boot = self.boot();
         let errand = ERRANDS[self.chance.below(ERRANDS.len())];
         let snapshot = format!("{NAME}@{}", self.tags[self.chance.below(self.tags.len())].0);
         let tag = format!("t{}", self.round);
@@ -110,6 +111,9 @@ impl Siege {
             self.recover(words.map(|(_, words)| words.clone()));
         } else {
             self.recover(None);
+        }
+        if errand != "restore" && Some(victim) != machine {
+            assert_eq!(self.boot(), boot, "its guest did not go on");
         }
         if errand == "snapshot" && self.find(&tag).is_some() {
             self.tags.push((tag, self.words.clone()));
@@ -159,6 +163,12 @@ impl Siege {
         let answers = run(&["wait", NAME, "--for", "ready", "--timeout", "50"])
             .and_then(|()| run(&["exec", NAME, "--", "sh", "-c", "true"]));
         answers.map_err(|told| [told.clone(), told])
+    }
+
+    /// Another after each boot.
+    fn boot(&self) -> String {
+        self.world
+            .shell(NAME, "cat /proc/sys/kernel/random/boot_id")
     }
 
     /// All snapshots are whole, and nothing else is there.

@@ -23,7 +23,7 @@ use super::settle::lose_time;
 use crate::machines::write_spec;
 use crate::names::new_id;
 use crate::start::launch;
-use crate::{Error, Machine, Started};
+use crate::{Error, Machine, Started, State};
 
 /// The file in a machine's folder whose lock whoever suspends it or lets it go on holds. It is not
 /// that of [`Machine::branch_lock`], which is held for as long as a snapshot is written.
@@ -160,7 +160,7 @@ impl Machine {
 
     fn let_go_on(&self) -> Result<bool, Error> {
         // Whoever was about to suspend it may have died on the way.
-        if self.state.is_live() {
+        if matches!(self.state, State::Running { .. }) {
             self.forget_suspended()?;
         }
         self.end_pause()

@@ -146,6 +146,9 @@ pub enum Event {
 pub struct Status {
     /// The machine's process.
     pub pid: u32,
+    /// Whether the machine runs, or is paused, and is neither about to be let go by whoever starts it
+    /// nor about to end.
+    pub begun: bool,
     /// Whether the machine ends with the command that started it.
     pub foreground: bool,
     /// Whether the guest has said, since it last started, that it is ready to be worked with.

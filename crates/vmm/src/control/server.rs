@@ -68,11 +68,15 @@ impl ControlServer {
 
     /// Tells the command that started the machine that it is ready, and waits for its word: to
     /// attach, before the guest prints anything, or to let the machine run on its own. If it is
-    /// gone, the machine is stopped.
+    /// gone, the machine is stopped, unless by then it `must_go_on`.
     ///
     /// # Errors
     /// When the host has no file descriptor or thread left.
-    pub fn serve_owner(self: &Arc<Self>, mut stream: UnixStream) -> io::Result<()> {
+    pub fn serve_owner(
+        self: &Arc<Self>,
+        mut stream: UnixStream,
+        must_go_on: impl FnOnce() -> bool,
+    ) -> io::Result<()> {
         let tell = |stream: &mut UnixStream, event| {
             wire::write_to_client(stream, &[FromMachine::Event(event)])
         };
@@ -85,6 +89,7 @@ impl ControlServer {
                 self.serve(stream, Role::Owner, Some(&request))
             }
             Ok(Some(FromClient::Request(Request::Detach))) => tell(&mut stream, Event::Detached),
+            _ if must_go_on() => Ok(()),
             _ => {
                 self.stop.stop();
                 Ok(())
@@ -201,6 +206,7 @@ impl ControlServer {
     fn status(&self) -> Status {
         Status {
             pid: std::process::id(),
+            begun: self.stop.has_machine(),
             foreground: self.foreground.load(Ordering::Relaxed),
             ready: self.hub.is_guest_ready(),
             paused: self.stop.is_paused(),

@@ -92,6 +92,12 @@ impl StopSwitch {
         self.hub.release();
     }
 
+    /// Whether the machine runs, or is paused, and nobody asked to stop.
+    pub fn has_machine(&self) -> bool {
+        let state = self.lock();
+        state.machine.is_some() && !state.requested
+    }
+
     /// Whether somebody asked to stop.
     pub fn is_requested(&self) -> bool {
         self.lock().requested

@@ -149,6 +149,7 @@ mod tests {
             FromMachine::Output(b"\0\xffhello".to_vec()),
             FromMachine::Event(Event::Status(Status {
                 pid: 7,
+                begun: true,
                 foreground: true,
                 ready: true,
                 paused: false,
