@@ -78,6 +78,11 @@ fn machines_are_made_of_a_template_with_what_was_in_memory() {
         id.stdout().to_owned()
     });
     assert_ne!(ids[0], ids[1]);
+    machine.done(&["clone", "t1", "--name", "kept", "--keep-identity"]);
+    let called = machine.done(&["exec", "kept", "--", "hostname"]);
+    assert_eq!(called.stdout(), machine.run("hostname"));
+    machine.done(&["rm", "-f", "kept"]);
+    assert_eq!(machine.done(&["verify"]).stdout(), "t1 is whole\n");
     let mut names = machine.home.machines();
     names.sort();
     assert_eq!(names, [NAME, "c-1", "c-2", "one"]);

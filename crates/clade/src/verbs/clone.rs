@@ -32,6 +32,9 @@ pub(crate) struct Clone {
     /// Remove each clone, with all that it has, when it ends.
     #[arg(long)]
     rm: bool,
+    /// Let the clones' guests keep the host name, machine ID and SSH host keys that they have.
+    #[arg(long)]
+    keep_identity: bool,
 }
 
 impl Clone {
@@ -51,6 +54,7 @@ impl Clone {
             names: names.collect(),
             temporary: self.rm,
             outside: None,
+            keep_identity: self.keep_identity,
         };
         if let Err(Error::NotFound { .. }) = machines.find(&self.source)
             && let Some(template) = machines.template(&self.source)?

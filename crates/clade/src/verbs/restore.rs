@@ -22,6 +22,9 @@ pub(crate) struct Restore {
     /// Leave the machine alone, and make a new one with this name.
     #[arg(long = "as", value_name = "NAME")]
     new: Option<String>,
+    /// Let the new machine's guest keep the host name, machine ID and SSH host keys that it has.
+    #[arg(long, requires = "new")]
+    keep_identity: bool,
 }
 
 impl Restore {
@@ -31,6 +34,7 @@ impl Restore {
         if let Some(name) = self.new {
             let order = CloneOrder {
                 names: vec![Some(name)],
+                keep_identity: self.keep_identity,
                 ..CloneOrder::default()
             };
             let source = Meant::Snapshot(Box::new(snapshot));

@@ -17,13 +17,13 @@ use crate::table;
 /// The exit status when something is damaged.
 const DAMAGED: u8 = 1;
 
-/// Read snapshots and suspended machines as a whole, and say whether they are as they were made.
+/// Read snapshots, templates and suspended machines as a whole, and say whether they are as they were made.
 ///
 /// The exit status is 0 if they are, and 1 if anything is damaged, of which each file is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// The snapshots, MACHINE@TAG or ids, and suspended machines; all if there is none.
-    #[arg(value_name = "SNAPSHOT")]
+    /// The snapshots, MACHINE@TAG or ids, templates and suspended machines; all if there is none.
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Print JSON, with every detail.
     #[arg(long)]
@@ -53,14 +53,18 @@ impl Verify {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let machines = Machines::of_user()?;
         let kept = machines.snapshots()?.list().map_err(Error::from)?;
+        let templates = machines.templates()?.list().map_err(Error::from)?;
         let there = machines.list()?;
         let names = SnapshotNames::of(&kept.snapshots, &there);
         let chosen = if self.names.is_empty() {
             let snapshots = kept.snapshots.iter();
             let snapshots = snapshots.map(|one| Whole::of_snapshot(one, &names));
             let suspended = there.iter().filter_map(Whole::of_machine);
-            let unreadable = kept.unreadable.iter().map(Whole::of_unreadable);
-            snapshots.chain(suspended).chain(unreadable).collect()
+            let prepared = templates.snapshots.iter().map(Whole::of_template);
+            let unreadable = kept.unreadable.iter().chain(&templates.unreadable);
+            let unreadable = unreadable.map(Whole::of_unreadable);
+            let readable = snapshots.chain(prepared).chain(suspended);
+            readable.chain(unreadable).collect()
         } else {
             let texts = self.names.iter();
             let found = texts.map(|text| find(&machines, &names, text));
@@ -80,6 +84,9 @@ impl Verify {
 }
 
 fn find(machines: &Machines, names: &SnapshotNames, text: &str) -> Result<Whole, Failure> {
+    if let Some(template) = machines.template(text)? {
+        return Ok(Whole::of_template(&template));
+    }
     match snapshots::find(machines, text)? {
         Meant::Snapshot(snapshot) => Ok(Whole::of_snapshot(&snapshot, names)),
         Meant::Machine(machine) => Whole::of_machine(&machine).ok_or_else(|| {
@@ -94,10 +101,18 @@ fn find(machines: &Machines, names: &SnapshotNames, text: &str) -> Result<Whole,
 
 impl Whole {
     fn of_snapshot(snapshot: &Snapshot, names: &SnapshotNames) -> Self {
+        Self::of(snapshot, names.get(snapshot).to_owned())
+    }
+
+    fn of_template(template: &Snapshot) -> Self {
+        Self::of(template, template.name.to_string())
+    }
+
+    fn of(snapshot: &Snapshot, name: String) -> Self {
         let files = snapshot.manifest.files.iter();
         Self {
             id: snapshot.manifest.id.to_string(),
-            name: names.get(snapshot).to_owned(),
+            name,
             files: files
                 .map(|(name, record)| (snapshot.path(name), *record))
                 .collect(),

@@ -24,6 +24,9 @@ pub struct CloneOrder {
     /// What goes out of, and into, their user-mode network. If nothing is said, it is what the origin
     /// has, and free ports are chosen for those of the host that lead to it.
     pub outside: Option<OutsideSpec>,
+    /// Whether their guests take themselves for their origin: they keep its host name, machine ID and
+    /// SSH host keys. Random numbers differ all the same.
+    pub keep_identity: bool,
 }
 
 /// A clone that runs, and the connection over which its guest is let go on.
@@ -127,7 +130,7 @@ impl Machines {
         let folder = draft.folder().to_owned();
         let mut config = source.give_to(&folder)?;
         adapt(&mut config.network, order.outside.as_ref())?;
-        draft.become_clone(source, config);
+        draft.become_clone(source, config, order.keep_identity);
         Ok((draft.start_from(program(), source.saved())?, folder))
     }
 }
@@ -186,11 +189,21 @@ fn check(source: &Source<'_>) -> Result<(), Error> {
 }
 
 impl Draft {
-    fn become_clone(&mut self, source: &Source<'_>, mut config: MachineConfig) {
+    fn become_clone(
+        &mut self,
+        source: &Source<'_>,
+        mut config: MachineConfig,
+        keep_identity: bool,
+    ) {
         let spec = self.spec_mut();
-        spec.origin = Some(source.origin.clone());
-        spec.mac = Some(source.spec.mac());
         let origin = &source.spec;
+        spec.origin = Some(source.origin.clone());
+        spec.mac = Some(origin.mac());
+        if keep_identity {
+            spec.unsettled = source.unsettled();
+            spec.config = config;
+            return;
+        }
         // What systemd(1) was told at the first start is what it is told at the next.
         let told = |name: &str| format!(" systemd.hostname={name}");
         config.cmdline = config

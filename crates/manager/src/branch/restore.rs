@@ -57,7 +57,7 @@ impl<'a> Source<'a> {
 
     /// What the guest has to be told when the same machine goes on from it: what it did not know then,
     /// at least the time.
-    fn unsettled(&self) -> Option<Unsettled> {
+    pub(super) fn unsettled(&self) -> Option<Unsettled> {
         let before = self.spec.unsettled.clone();
         self.has_memory.then(|| before.unwrap_or(Unsettled::Clock))
     }

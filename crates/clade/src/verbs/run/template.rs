@@ -43,6 +43,7 @@ impl Run {
             names: vec![self.name],
             temporary: self.rm || !keeps,
             outside: Some(self.network.outside()),
+            keep_identity: false,
         };
         let (started, connection) = make(template, &order)?;
         if any_port {
