@@ -19,8 +19,11 @@ mod little_endian;
 mod state;
 mod sync;
 
+pub mod acpi;
 pub mod aplic;
+pub mod cmos;
 pub mod flash;
+pub mod i8042;
 pub mod pci;
 pub mod plic;
 pub mod rtc;
@@ -32,10 +35,13 @@ pub mod vmgenid;
 #[cfg(test)]
 mod testing;
 
+pub use acpi::{AcpiEvents, PowerRegisters};
 pub use aplic::Aplic;
 pub use bus::{Bus, BusBuilder, Overlap};
+pub use cmos::Cmos;
 pub use console::{ConsoleHost, ConsolePort};
 pub use flash::Flash;
+pub use i8042::I8042;
 pub use plic::Plic;
 pub use rtc::Rtc;
 pub use state::StateError;

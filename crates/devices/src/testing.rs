@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use clade_engine::{Clock, IoDevice, IrqLine, MsiSink};
+use clade_engine::{Clock, IoDevice, IrqLine, MsiSink, SystemEvent};
 
 use crate::ConsoleHost;
+use crate::syscon::SystemEventSink;
 
 /// A wire that remembers its level.
 #[derive(Default)]
@@ -116,4 +117,20 @@ pub(crate) fn read32(device: &dyn IoDevice, offset: u64) -> u32 {
 /// Writes a 32-bit register.
 pub(crate) fn write32(device: &dyn IoDevice, offset: u64, value: u32) {
     device.write(offset, &value.to_le_bytes());
+}
+
+/// Keeps what a guest asked of its machine.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<SystemEvent>>>);
+
+impl Events {
+    pub(crate) fn sink(&self) -> SystemEventSink {
+        let events = self.0.clone();
+        Arc::new(move |event| events.lock().unwrap().push(event))
+    }
+
+    /// What was asked since the last time.
+    pub(crate) fn take(&self) -> Vec<SystemEvent> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
 }

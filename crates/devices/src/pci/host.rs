@@ -166,8 +166,9 @@ impl PciHost {
         bus.insert("PCI configuration space", base, size, self.clone())?;
         let (base, size) = layout.memory_32;
         bus.insert("PCI memory window", base, size, Arc::new(window(base)))?;
-        let (base, size) = layout.memory_64;
-        bus.insert("PCI 64-bit window", base, size, Arc::new(window(base)))?;
+        if let Some((base, size)) = layout.memory_64 {
+            bus.insert("PCI 64-bit window", base, size, Arc::new(window(base)))?;
+        }
         if let Some((base, size)) = layout.ports {
             bus.insert("PCI port window", base, size, Arc::new(NoPorts))?;
         }

@@ -30,8 +30,8 @@ pub struct PciLayout {
     pub configuration: (u64, u64),
     /// Window for 32-bit memory BARs.
     pub memory_32: (u64, u64),
-    /// Window for 64-bit memory BARs.
-    pub memory_64: (u64, u64),
+    /// Window above 4 GiB for 64-bit memory BARs, where there is one.
+    pub memory_64: Option<(u64, u64)>,
     /// Window for I/O ports, where there is one in memory.
     pub ports: Option<(u64, u64)>,
 }
@@ -41,7 +41,7 @@ impl PciLayout {
     pub const VIRT: Self = Self {
         configuration: (0x3000_0000, 0x1000_0000),
         memory_32: (0x4000_0000, 0x4000_0000),
-        memory_64: (0x4_0000_0000, 0x4_0000_0000),
+        memory_64: Some((0x4_0000_0000, 0x4_0000_0000)),
         ports: Some((0x300_0000, 0x1_0000)),
     };
 }

@@ -1,0 +1,10 @@
+//! Registers that an operating system with ACPI finds by a machine's tables: sleep and reset, and the
+//! events that its methods are told of. For hardware-reduced machines, which have no others.
+//!
+//! Section numbers are those of the ACPI Specification 6.5.
+
+mod events;
+mod power;
+
+pub use events::{AcpiEvents, AcpiEventsState, Event};
+pub use power::{PowerRegisters, RESET_VALUE, SLEEP_CONTROL, SLEEP_OFF, SLEEP_STATUS};
