@@ -2,6 +2,7 @@
 
 mod choice;
 mod disk_option;
+mod engine_option;
 mod errand;
 mod failure;
 mod firmware;

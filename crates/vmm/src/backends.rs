@@ -12,12 +12,16 @@ use crate::descriptors;
 use crate::network::{NetworkError, NetworkLink};
 use crate::serial::{SerialBackend, SerialError};
 use crate::shares::{ShareError, SharedFolder};
-use crate::spec::{DISKS_MAX, DiskSpec, MachineSpec, OnFullDisk};
+use crate::spec::{DISKS_MAX, DiskSpec, EngineKind, MachineSpec, OnFullDisk};
 use crate::vsock::{OnReady, VsockBackend};
 
 /// Why the host's side of a device cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
+    /// KVM.
+    #[cfg(target_arch = "x86_64")]
+    #[error(transparent)]
+    Kvm(#[from] clade_kvm::DeviceError),
     /// The flash.
     #[error(transparent)]
     Flash(#[from] FlashError),
@@ -51,6 +55,9 @@ pub enum BackendError {
 pub struct Backends {
     /// The flash, if the board has one.
     pub flash: Option<FlashFiles>,
+    /// The host's KVM, for a machine that runs on it.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) kvm: Option<clade_kvm::Device>,
     /// The shared folders, in the order of the configuration.
     pub(crate) shares: Vec<SharedFolder>,
     /// The disks, in the order of the configuration.
@@ -77,6 +84,8 @@ impl Backends {
         descriptors::raise_limit();
         let open = |disk: &DiskSpec| open_disk(disk, spec.config.on_full_disk);
         Ok(Self {
+            #[cfg(target_arch = "x86_64")]
+            kvm: open_kvm(spec.config.engine)?,
             flash: spec
                 .config
                 .flash
@@ -99,6 +108,15 @@ impl Backends {
             vsock.on_ready(on_ready);
         }
     }
+}
+
+/// KVM is opened while files can be: a guest that resets gets a new virtual machine of it.
+#[cfg(target_arch = "x86_64")]
+fn open_kvm(engine: EngineKind) -> Result<Option<clade_kvm::Device>, BackendError> {
+    Ok(match engine {
+        EngineKind::Emulate => None,
+        EngineKind::Kvm => Some(clade_kvm::Device::open()?),
+    })
 }
 
 fn open_disk(spec: &DiskSpec, on_full: OnFullDisk) -> Result<Disk, DiskError> {

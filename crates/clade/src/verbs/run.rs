@@ -16,6 +16,7 @@ use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{Interrupts, MachineSpec, SerialName, Tier};
 
 use crate::disk_option::DiskOptions;
+use crate::engine_option::EngineOptions;
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::network_options::NetworkOptions;
@@ -61,7 +62,8 @@ pub(crate) struct Run {
     /// Give the command a terminal.
     #[arg(long, short, requires = "command")]
     tty: bool,
-    /// Run this kernel instead: a Linux Image (flat, gzip or EFI) or an ELF file for RISC-V 64.
+    /// Run this kernel instead: a Linux Image (flat, gzip or EFI) or an ELF file for RISC-V 64, or a
+    /// bzImage or an ELF file for x86-64.
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// The initial RAM disk for --kernel.
@@ -95,7 +97,9 @@ pub(crate) struct Run {
     serial: Vec<SerialName>,
     #[command(flatten)]
     disks: DiskOptions,
-    /// What executes the guest's instructions; `auto` is the fastest that this host can do.
+    #[command(flatten)]
+    engine: EngineOptions,
+    /// What executes the guest's instructions in the emulator; `auto` is the fastest that this host can do.
     #[arg(long, default_value = Tier::Auto.name(), value_parser = choice::parser(Tier::ALL, Tier::name))]
     tier: Tier,
     /// How devices interrupt: `plic` by wires, which every kernel knows, `aia` straight to a CPU. An image

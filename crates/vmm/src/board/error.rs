@@ -23,6 +23,9 @@ pub enum BoardError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The engine is not there.
+    #[error("the engine kvm runs x86-64 machines on x86-64 hosts; use `--engine emulate`")]
+    NoKvm,
     /// Guest memory.
     #[error(
         "the host gives no {mib} MiB of memory for the guest: {reason}; ask for less with --memory"

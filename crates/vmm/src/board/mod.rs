@@ -1,12 +1,14 @@
 //! The board: what devices there are, where, and how they are wired.
 //!
-//! What every board has is here; `virt` has what only RISC-V's has.
+//! What every board has is here; `virt` has what only RISC-V's has, `pc` what only x86-64's.
 
 mod clock;
 mod console;
 mod entropy;
 mod error;
 mod late_bus;
+#[cfg(target_arch = "x86_64")]
+pub mod pc;
 mod peripherals;
 mod platform;
 mod ram;
@@ -105,6 +107,10 @@ impl Board {
             pci_layout,
         } = match config.engine {
             EngineKind::Emulate => virt::build(&basics)?,
+            #[cfg(target_arch = "x86_64")]
+            EngineKind::Kvm => pc::build(&basics)?,
+            #[cfg(not(target_arch = "x86_64"))]
+            EngineKind::Kvm => return Err(BoardError::NoKvm),
         };
         let power_button = PowerButton::new();
         let parts = Parts {
@@ -156,9 +162,10 @@ impl Board {
         &self.ram
     }
 
-    /// The button by which the guest is asked to power off.
-    pub fn power_button(&self) -> Arc<PowerButton> {
-        self.power_button.clone()
+    /// Presses the button by which the guest is asked to power off: the keyboard that all boards have, or
+    /// else the platform's. Returns whether it took note.
+    pub(crate) fn press_power_button(&self) -> bool {
+        self.power_button.press() || self.platform.press_power_button()
     }
 
     /// Tells the guest that from now on it is the machine `id`, so that it draws its random numbers
@@ -217,6 +224,10 @@ fn memory(
     };
     let windows = match config.engine {
         EngineKind::Emulate => virt::memory(config.memory, backends.flash.is_some()),
+        #[cfg(target_arch = "x86_64")]
+        EngineKind::Kvm => pc::memory(config.memory),
+        #[cfg(not(target_arch = "x86_64"))]
+        EngineKind::Kvm => return Err(BoardError::NoKvm),
     };
     let ram = ram::allocate(&windows).map_err(refused)?;
     if let Origin::Saved(_, memory) = origin {

@@ -33,6 +33,11 @@ pub(super) trait Platform: Send + Sync {
     /// anew. On a board that is restored this wants restored vCPUs.
     fn renew_generation(&self, id: [u8; 16]);
 
+    /// Presses the platform's own power button, if it has one. Returns whether the guest took note.
+    fn press_power_button(&self) -> bool {
+        false
+    }
+
     /// The clock whose alarms are to go off, if it has any.
     fn alarm_clock(&self) -> Option<Arc<Rtc>> {
         None

@@ -8,6 +8,8 @@ use clade_devices::virtio::VirtioState;
 use clade_engine::{Clock, EngineError};
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_arch = "x86_64")]
+use super::pc::PcState;
 use super::virt::VirtState;
 use super::{Board, BoardError};
 
@@ -34,6 +36,9 @@ pub struct BoardState {
 pub enum PlatformState {
     /// RISC-V: QEMU's `virt`.
     Virt(VirtState),
+    /// x86-64: a PC.
+    #[cfg(target_arch = "x86_64")]
+    Pc(PcState),
 }
 
 impl PlatformState {

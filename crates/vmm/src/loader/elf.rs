@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use clade_engine::Arch;
 use object::Endianness;
 use object::elf::{self, FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -20,16 +21,17 @@ const MACHINE: Range<usize> = 18..20;
 /// Most segments; linkers make a handful.
 const MAX_SEGMENTS: usize = 256;
 
-/// Reads the headers of `file`, an ELF file, for a machine with RAM at `ram`. A program that runs
+/// Reads the headers of `file`, an ELF file, for a machine of architecture `arch` with RAM at `ram`. A program that runs
 /// anywhere (position-independent firmware, Linux's `vmlinux`) and is linked to an address outside
 /// RAM is moved to `home`.
 pub(super) fn parse<'a>(
     file: &'a [u8],
+    arch: Arch,
     ram: &Range<u64>,
     home: u64,
 ) -> Result<Program<'a>, Problem> {
     let have = file.len() as u64;
-    check_machine(file)?;
+    check_machine(file, arch)?;
     let header = FileHeader64::<Endianness>::parse(file).map_err(|_| {
         match size_of::<FileHeader64<Endianness>>() as u64 {
             need if need > have => Problem::Truncated { need, have },
@@ -66,7 +68,7 @@ pub(super) fn parse<'a>(
 }
 
 /// Checks class, byte order and machine, most telling first.
-fn check_machine(file: &[u8]) -> Result<(), Problem> {
+fn check_machine(file: &[u8], arch: Arch) -> Result<(), Problem> {
     let (need, have) = (MACHINE.end as u64, file.len() as u64);
     let machine = file.get(MACHINE).and_then(|bytes| bytes.first_chunk());
     let machine = *machine.ok_or(Problem::Truncated { need, have })?;
@@ -76,11 +78,15 @@ fn check_machine(file: &[u8]) -> Result<(), Problem> {
     } else {
         u16::from_le_bytes(machine)
     };
-    if machine != elf::EM_RISCV.0 {
-        return Err(Problem::Architecture(machine_name(machine)));
+    let wanted = match arch {
+        Arch::Riscv64 => elf::EM_RISCV,
+        Arch::X86_64 => elf::EM_X86_64,
+    };
+    if machine != wanted.0 {
+        return Err(Problem::Architecture(machine_name(machine), arch));
     }
     if file[CLASS] == elf::ELFCLASS32.0 {
-        return Err(Problem::Bits32);
+        return Err(Problem::Bits32(arch));
     }
     if big_endian {
         return Err(Problem::BigEndian);
@@ -90,6 +96,7 @@ fn check_machine(file: &[u8]) -> Result<(), Problem> {
 
 fn machine_name(machine: u16) -> String {
     match elf::Machine(machine) {
+        elf::EM_RISCV => "RISC-V".into(),
         elf::EM_X86_64 => "x86-64".into(),
         elf::EM_386 => "32-bit x86".into(),
         elf::EM_AARCH64 => "64-bit ARM".into(),

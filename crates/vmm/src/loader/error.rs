@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use clade_engine::Arch;
+
 /// A file that a machine cannot start from.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {problem}")]
@@ -74,12 +76,23 @@ pub enum Problem {
          zstd or EFI zboot) nor an ELF file"
     )]
     Unrecognised,
-    /// It is for another instruction set.
-    #[error("it is for {0}, and this machine is 64-bit RISC-V: use a riscv64 build")]
-    Architecture(String),
+    /// Nothing known, for a PC.
+    #[error(
+        "not recognised as a kernel: it is neither a Linux `bzImage` for x86-64 nor an ELF file"
+    )]
+    UnrecognisedOnPc,
+    /// It is for another instruction set than the machine's.
+    #[error(
+        "it is for {0}, and this machine is {machine}: use {build} build",
+        machine = machine_name(*.1), build = build_name(*.1)
+    )]
+    Architecture(String, Arch),
     /// It is 32-bit code.
-    #[error("it is for 32-bit RISC-V, and this machine is 64-bit: use a riscv64 build")]
-    Bits32,
+    #[error("it is 32-bit code, and this machine is {machine}: use {build} build", machine = machine_name(*.0), build = build_name(*.0))]
+    Bits32(Arch),
+    /// It is of the time before 64-bit kernels could be started as such.
+    #[error("it is a kernel from before Linux 3.8, which cannot be started here: use a newer one")]
+    OldKernel,
     /// It is big-endian.
     #[error("it is big-endian, and this machine is little-endian: use a little-endian build")]
     BigEndian,
@@ -130,6 +143,16 @@ pub enum Problem {
         /// What is there already.
         other: Range<u64>,
     },
+    /// The command line is too long.
+    #[error(
+        "its kernel's command line has {need} bytes, and the kernel takes {have}: make it shorter"
+    )]
+    CommandLine {
+        /// Its length in bytes.
+        need: u64,
+        /// The longest that there may be.
+        have: u64,
+    },
     /// There is no gap large enough left in memory.
     #[error(
         "it takes {} and only {} of the machine's memory are free in one piece: give the machine more \
@@ -147,11 +170,27 @@ pub enum Problem {
 
 impl Problem {
     /// This problem, of the file called `file`.
-    pub(super) fn of(self, file: impl Into<String>) -> LoadError {
+    pub(crate) fn of(self, file: impl Into<String>) -> LoadError {
         LoadError {
             file: file.into(),
             problem: self,
         }
+    }
+}
+
+/// A machine's instruction set, for people.
+fn machine_name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Riscv64 => "64-bit RISC-V",
+        Arch::X86_64 => "x86-64",
+    }
+}
+
+/// What distributions call builds for it.
+fn build_name(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Riscv64 => "a riscv64",
+        Arch::X86_64 => "an amd64",
     }
 }
 

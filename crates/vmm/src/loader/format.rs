@@ -1,5 +1,7 @@
 //! Tells file formats apart by their first bytes.
 
+use clade_engine::Arch;
+
 use super::error::Problem;
 
 /// What a file is, as far as its first bytes say.
@@ -87,7 +89,7 @@ pub(super) fn recognise(file: &[u8]) -> Format {
 }
 
 fn architecture(name: &str) -> Problem {
-    Problem::Architecture(name.to_owned())
+    Problem::Architecture(name.to_owned(), Arch::Riscv64)
 }
 
 fn compressed(format: &'static str, tool: &'static str) -> Problem {

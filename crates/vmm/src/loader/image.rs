@@ -4,6 +4,7 @@
 //! With an EFI stub it is a PE file as well, of which only the section table is of interest here:
 //! it tells a file that was cut off. Debian's `vmlinux` for riscv64 is such a file.
 
+use clade_engine::Arch;
 use object::LittleEndian as LE;
 use object::pe::{self, ImageNtHeaders64};
 use object::read::pe::ImageNtHeaders as _;
@@ -68,8 +69,8 @@ pub(super) fn check_efi_program(file: &[u8]) -> Result<(), Problem> {
         .and_then(|rest| rest.first_chunk().copied());
     match machine.map(|bytes| pe::Machine(u16::from_le_bytes(bytes))) {
         Some(pe::IMAGE_FILE_MACHINE_RISCV64) => {}
-        Some(pe::IMAGE_FILE_MACHINE_RISCV32) => return Err(Problem::Bits32),
-        Some(machine) => return Err(Problem::Architecture(machine_name(machine))),
+        Some(pe::IMAGE_FILE_MACHINE_RISCV32) => return Err(Problem::Bits32(Arch::Riscv64)),
+        Some(machine) => return Err(Problem::Architecture(machine_name(machine), Arch::Riscv64)),
         None => return Err(Problem::Damaged("bad PE headers")),
     }
     let (headers, _) = ImageNtHeaders64::parse(file, &mut offset).map_err(damaged)?;

@@ -12,6 +12,7 @@ mod elf;
 mod error;
 mod format;
 mod image;
+pub mod pc;
 mod program;
 mod source;
 mod space;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use clade_engine::GuestRam;
+use clade_engine::{Arch, GuestRam};
 
 use super::error::Problem;
 use super::format::{Format, recognise};
@@ -13,6 +13,8 @@ use super::{Loaded, Role, elf, image, space};
 pub enum Kind {
     /// A Linux `Image`, flat or with an EFI stub.
     Image,
+    /// A Linux `bzImage`.
+    BzImage,
     /// An ELF file.
     Elf,
     /// A flat binary without any header; firmware only.
@@ -40,10 +42,13 @@ impl<'a> Program<'a> {
     /// checked against the machine's memory `ram`.
     pub(super) fn parse(file: &'a [u8], role: Role, ram: &Range<u64>) -> Result<Self, Problem> {
         match (recognise(file), role) {
-            (Format::Elf, Role::Kernel) => {
-                elf::parse(file, ram, ram.start.saturating_add(image::TEXT_OFFSET))
-            }
-            (Format::Elf, Role::Firmware) => elf::parse(file, ram, ram.start),
+            (Format::Elf, Role::Kernel) => elf::parse(
+                file,
+                Arch::Riscv64,
+                ram,
+                ram.start.saturating_add(image::TEXT_OFFSET),
+            ),
+            (Format::Elf, Role::Firmware) => elf::parse(file, Arch::Riscv64, ram, ram.start),
             (Format::Image, Role::Kernel) => image::parse(file, ram.start),
             (Format::Image | Format::Unknown, Role::Firmware) => Self::flat(file, ram.start),
             (Format::Unknown, Role::Kernel) => Err(Problem::Unrecognised),

@@ -26,6 +26,14 @@ pub(super) struct Space {
 }
 
 impl Space {
+    /// The range `ram`, with nothing taken.
+    pub(super) fn within(ram: Range<u64>) -> Self {
+        Self {
+            ram,
+            taken: Vec::new(),
+        }
+    }
+
     /// The largest contiguous range of `ram`, with nothing taken.
     pub(super) fn of(ram: &GuestRam) -> Self {
         let mut ranges: Vec<Range<u64>> = Vec::new();
@@ -39,10 +47,7 @@ impl Space {
         let largest = ranges
             .into_iter()
             .max_by_key(|range| range.end - range.start);
-        Self {
-            ram: largest.unwrap_or(0..0),
-            taken: Vec::new(),
-        }
+        Self::within(largest.unwrap_or(0..0))
     }
 
     pub(super) fn ram(&self) -> &Range<u64> {
@@ -57,28 +62,33 @@ impl Space {
     /// not even each other.
     pub(super) fn take_for(&mut self, program: &Program<'_>) -> Result<(), Problem> {
         for segment in &program.segments {
-            let range = segment.range.clone();
-            if !self.ram.contains(&range.start) {
-                let ram = self.ram.clone();
-                return Err(Problem::OutsideRam {
-                    segment: range,
-                    ram,
-                });
-            }
-            if range.end > self.ram.end {
-                let need = range.end - self.ram.start;
-                let have = self.ram_size();
-                return Err(Problem::TooLarge { need, have });
-            }
-            if let Some(other) = self.taken.iter().find(|other| overlap(other, &range)) {
-                let other = other.clone();
-                return Err(Problem::Overlap {
-                    segment: range,
-                    other,
-                });
-            }
-            self.taken.push(range);
+            self.take_range(segment.range.clone())?;
         }
+        Ok(())
+    }
+
+    /// Takes `range`, which must lie in RAM and touch nothing that is taken.
+    pub(super) fn take_range(&mut self, range: Range<u64>) -> Result<(), Problem> {
+        if !self.ram.contains(&range.start) {
+            let ram = self.ram.clone();
+            return Err(Problem::OutsideRam {
+                segment: range,
+                ram,
+            });
+        }
+        if range.end > self.ram.end {
+            let need = range.end - self.ram.start;
+            let have = self.ram_size();
+            return Err(Problem::TooLarge { need, have });
+        }
+        if let Some(other) = self.taken.iter().find(|other| overlap(other, &range)) {
+            let other = other.clone();
+            return Err(Problem::Overlap {
+                segment: range,
+                other,
+            });
+        }
+        self.taken.push(range);
         Ok(())
     }
 
@@ -99,6 +109,23 @@ impl Space {
     pub(super) fn take_for_initrd(&mut self, size: u64) -> Result<Range<u64>, Problem> {
         let start = self.take(size, PAGE_SIZE)?.start;
         Ok(start..start + size)
+    }
+
+    /// The same, ending at `end` at the latest.
+    pub(super) fn take_for_initrd_below(
+        &mut self,
+        end: u64,
+        size: u64,
+    ) -> Result<Range<u64>, Problem> {
+        let window = self.ram.start..self.ram.end.min(end);
+        let range = self
+            .highest_gap(&window, size, PAGE_SIZE)
+            .ok_or_else(|| Problem::NoRoom {
+                need: size,
+                have: self.largest_gap(),
+            })?;
+        self.taken.push(range.clone());
+        Ok(range)
     }
 
     /// Takes `size` bytes at a multiple of `align`, comfortably low if possible, and there as high

@@ -40,8 +40,9 @@ impl MachineHandle {
 
     /// Presses the button by which the guest is asked to power off. Returns whether it took note.
     pub fn press_power_button(&self) -> bool {
-        let button = self.0.board.power_button();
-        self.0.gate.pass(|| button.press()).unwrap_or(false)
+        let board = &self.0.board;
+        let pressed = self.0.gate.pass(|| board.press_power_button());
+        pressed.unwrap_or(false)
     }
 
     /// Asks the guest to make do with so many bytes of memory. Returns whether it took note.

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::spec::MachineConfig;
+use crate::spec::{EngineKind, MachineConfig};
 
 /// What a machine's process is still allowed to do once it is confined.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Permissions {
     pub(crate) network: bool,
     /// Several sockets may be waited for.
     pub(crate) epoll: bool,
+    /// Whether its vCPUs are KVM's.
+    pub(crate) kvm: bool,
     /// Unix sockets may be made and connected.
     pub(crate) unix_sockets: bool,
 }
@@ -43,6 +45,7 @@ impl Permissions {
             disks: !config.disks.is_empty(),
             network: config.network.outside().is_some(),
             epoll: config.vsock || !config.ports.is_empty(),
+            kvm: config.engine == EngineKind::Kvm,
             unix_sockets: config.vsock && config.vsock_outgoing,
         }
     }

@@ -177,6 +177,13 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
     // A process that aborts signals itself, and nobody else.
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);
+    if permissions.kvm {
+        // Whose number is KVM's: bits 8 to 15 of an ioctl (Linux, include/uapi/asm-generic/ioctl.h).
+        rules.insert(
+            libc::SYS_ioctl,
+            vec![SeccompRule::new(vec![is(1, 0xae00, 0xff00)?])?],
+        );
+    }
     if permissions.network {
         rules.extend(network_rules()?);
     }

@@ -31,12 +31,15 @@ pub enum EngineKind {
     /// RISC-V 64 in software: works on every host.
     #[default]
     Emulate,
+    /// x86-64 on the host's own processor.
+    Kvm,
 }
 
 impl fmt::Display for EngineKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             EngineKind::Emulate => "emulate",
+            EngineKind::Kvm => "kvm",
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clade_images::{DebianRequest, Image, Request, Source};
 use clade_manager::Order;
 use clade_ssh::Key;
-use clade_vmm::spec::{Interrupts, MachineConfig};
+use clade_vmm::spec::{EngineKind, Interrupts, MachineConfig};
 
 use super::{DEFAULT_IMAGE, Run};
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ use crate::{remote, volume};
 /// What a kernel of one's own gets if nothing else is said. A panic resets at once, so that it is
 /// noticed; the console is the one that the device tree names.
 const KERNEL_CMDLINE: &str = "panic=-1";
+
+/// The same on a PC, where nothing names the console.
+const PC_KERNEL_CMDLINE: &str = "panic=-1 console=ttyS0";
 
 /// What to make and start.
 pub(super) struct Plan {
@@ -31,6 +34,7 @@ pub(super) struct Plan {
 impl Run {
     /// The machine to make, and what it boots. One for an OCI image is `mini` as yet.
     pub(super) fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
+        let engine = self.engine.engine(self.kernel.as_deref())?;
         let interrupts = self.interrupts();
         let (cpus, memory) = (self.cpus(), self.memory());
         let is_debian = self.is_debian();
@@ -41,6 +45,7 @@ impl Run {
             image: None,
             temporary: self.rm || !keeps,
             config: MachineConfig {
+                engine,
                 tier: self.tier,
                 interrupts,
                 cpus,
@@ -129,7 +134,11 @@ impl Plan {
     fn of_kernel(kernel: PathBuf, cmdline: Option<String>, mut order: Order) -> Self {
         let title = kernel.display().to_string();
         order.config.kernel = Some(kernel);
-        order.config.cmdline = cmdline.unwrap_or_else(|| KERNEL_CMDLINE.to_owned());
+        let usual = match order.config.engine {
+            EngineKind::Emulate => KERNEL_CMDLINE,
+            EngineKind::Kvm => PC_KERNEL_CMDLINE,
+        };
+        order.config.cmdline = cmdline.unwrap_or_else(|| usual.to_owned());
         Self::without_disk(order, title)
     }
 

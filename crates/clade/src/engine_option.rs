@@ -1,0 +1,98 @@
+//! `--engine` and `--arch`: who runs the machine, and what for.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use clade_vmm::spec::EngineKind;
+
+use crate::choice;
+use crate::failure::Failure;
+
+/// The engine that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Auto,
+    Kvm,
+    Emulate,
+}
+
+impl Wanted {
+    const ALL: [Self; 3] = [Self::Auto, Self::Kvm, Self::Emulate];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Kvm => "kvm",
+            Self::Emulate => "emulate",
+        }
+    }
+}
+
+/// A guest's instruction set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GuestArch {
+    Riscv64,
+    X86_64,
+}
+
+impl GuestArch {
+    const ALL: [Self; 2] = [Self::Riscv64, Self::X86_64];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Riscv64 => "riscv64",
+            Self::X86_64 => "x86-64",
+        }
+    }
+
+    /// Whose kernel the file is, as far as its first bytes say.
+    fn of_kernel(path: &Path) -> Option<Self> {
+        let mut start = [0; 0x206];
+        // A pipe is read only once, and not here.
+        let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
+        let length = file.read_at(&mut start, 0).ok()?;
+        let start = &start[..length];
+        let is =
+            |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+        const ELF_X86_64: &[u8] = &[62, 0];
+        if is(0x202, b"HdrS") || is(0, b"\x7fELF") && is(18, ELF_X86_64) {
+            return Some(Self::X86_64);
+        }
+        None
+    }
+}
+
+/// The options.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct EngineOptions {
+    /// What runs the machine: `kvm` this host's processor (x86-64 guests), `emulate` software (riscv64
+    /// guests, on every host). `auto` goes by --arch and the kernel.
+    #[arg(long, default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
+    engine: Wanted,
+    /// The guest's architecture; each has its engine.
+    #[arg(long, value_parser = choice::parser(GuestArch::ALL, GuestArch::name))]
+    arch: Option<GuestArch>,
+}
+
+impl EngineOptions {
+    /// The engine for a machine, which boots `kernel` if that is one's own.
+    pub(crate) fn engine(&self, kernel: Option<&Path>) -> Result<EngineKind, Failure> {
+        let arch = self.arch.or_else(|| match self.engine {
+            Wanted::Auto => kernel.and_then(GuestArch::of_kernel),
+            _ => None,
+        });
+        match (self.engine, arch) {
+            (Wanted::Kvm, None | Some(GuestArch::X86_64))
+            | (Wanted::Auto, Some(GuestArch::X86_64)) => Ok(EngineKind::Kvm),
+            (Wanted::Emulate, None | Some(GuestArch::Riscv64))
+            | (Wanted::Auto, None | Some(GuestArch::Riscv64)) => Ok(EngineKind::Emulate),
+            (Wanted::Kvm, Some(GuestArch::Riscv64)) => Err(Failure::new(
+                "KVM runs guests of this host's own kind, x86-64; for riscv64 use --engine emulate",
+            )),
+            (Wanted::Emulate, Some(GuestArch::X86_64)) => Err(Failure::new(
+                "the emulator runs riscv64 guests only; for x86-64 use --engine kvm",
+            )),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the operating system is told of the board: ACPI tables. Section numbers are those of the ACPI
+//! Specification 6.5.
+
+mod fixed;
+mod namespace;
+
+#[cfg(test)]
+mod tests;
+
+use acpi_tables::rsdp::Rsdp;
+use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, sdt::Sdt};
+
+/// Who made the tables, as they say themselves.
+const OEM: [u8; 6] = *b"CLADE ";
+const TABLE: [u8; 8] = *b"CLADE PC";
+const REVISION: u32 = 1;
+
+/// The tables of a board with `cpus` vCPUs, to be put at guest physical address `start`, where the root
+/// pointer (5.2.5) is.
+pub(super) fn tables(cpus: u32, start: u64) -> Vec<u8> {
+    let mut image = Image {
+        start,
+        bytes: vec![0; Rsdp::len()],
+    };
+    let namespace = image.add(&namespace::dsdt());
+    let tables = [
+        image.add(&fixed::fadt(namespace)),
+        image.add(&fixed::madt(cpus)),
+        image.add(&fixed::mcfg()),
+    ];
+    let mut root = XSDT::new(OEM, TABLE, REVISION);
+    for table in tables {
+        root.add_entry(table);
+    }
+    let root = image.add(&root);
+    let pointer = bytes_of(&Rsdp::new(OEM, root));
+    image.bytes[..pointer.len()].copy_from_slice(&pointer);
+    image.bytes
+}
+
+/// A table that begins as all do (5.2.6), for AML to be appended.
+fn header(signature: [u8; 4], revision: u8) -> Sdt {
+    const HEADER: u32 = 36;
+    Sdt::new(signature, HEADER, revision, OEM, TABLE, REVISION)
+}
+
+fn bytes_of(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
+}
+
+/// Memory that is filled with tables.
+struct Image {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Image {
+    /// Adds a table; returns its address.
+    fn add(&mut self, table: &dyn Aml) -> u64 {
+        let offset = self.bytes.len().next_multiple_of(16);
+        self.bytes.resize(offset, 0);
+        self.bytes.extend(bytes_of(table));
+        self.start + offset as u64
+    }
+}
