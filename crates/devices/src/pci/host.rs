@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use clade_engine::{IoDevice, IrqLine, MsiSink};
 
 use super::intx::{Pin, SharedWire};
+use super::ports::{ConfigPorts, PORTS, WRITABLE};
 use super::{ConfigSpace, FunctionState, Identity, Msix, PciDevice, PciLayout, PciState, SLOTS};
 use crate::sync::lock;
 use crate::{BusBuilder, Overlap, StateError};
@@ -98,6 +99,7 @@ impl PciHostBuilder {
         Arc::new(PciHost {
             functions: self.functions,
             mappings: RwLock::default(),
+            address: Mutex::default(),
         })
     }
 
@@ -142,6 +144,8 @@ pub struct PciHost {
     functions: [Option<Function>; SLOTS as usize],
     /// The BARs that decode now. Where a guest lays two over each other, the lowest slot answers.
     mappings: RwLock<Vec<Mapping>>,
+    /// The address register of the ports.
+    pub(super) address: Mutex<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -175,6 +179,21 @@ impl PciHost {
         Ok(())
     }
 
+    /// Puts the other way to configuration space, by ports, onto `ports`, where PCs have it.
+    ///
+    /// # Errors
+    /// When something is there already.
+    pub fn map_ports(self: &Arc<Self>, ports: &mut BusBuilder) -> Result<(), Overlap> {
+        let (base, size) = PORTS;
+        ports.insert(
+            "PCI configuration ports",
+            base,
+            size,
+            Arc::new(ConfigPorts(self.clone())),
+        )?;
+        Ok(())
+    }
+
     /// Everything that the guest can observe, but for what the functions keep themselves.
     #[must_use]
     pub fn save(&self) -> PciState {
@@ -183,6 +202,7 @@ impl PciHost {
                 .plugged()
                 .map(|(slot, function)| (slot, function.save()))
                 .collect(),
+            address: *lock(&self.address),
         }
     }
 
@@ -213,6 +233,7 @@ impl PciHost {
             }
             *place = config;
         }
+        *lock(&self.address) = saved.address & WRITABLE;
         self.decode_again();
         Ok(())
     }

@@ -11,6 +11,7 @@ mod device;
 mod host;
 mod intx;
 mod msix;
+mod ports;
 mod state;
 
 pub use config::{Bar, BarKind, ConfigSpace, Identity};

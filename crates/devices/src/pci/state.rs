@@ -10,6 +10,8 @@ use super::MsixState;
 pub struct PciState {
     /// The functions, by slot.
     pub functions: BTreeMap<u8, FunctionState>,
+    /// Which register the ports lead to, where there are any.
+    pub address: u32,
 }
 
 /// What the bus keeps of a function.

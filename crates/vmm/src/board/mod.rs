@@ -103,6 +103,7 @@ impl Board {
             uart,
             bus,
             mut devices,
+            ports,
             pci,
             pci_layout,
         } = match config.engine {
@@ -123,6 +124,10 @@ impl Board {
         let plugged = peripherals::plug(pci, &parts)?;
         plugged.pci.map(&mut devices, &pci_layout)?;
         bus.complete(devices.build());
+        if let Some((bus, mut devices)) = ports {
+            plugged.pci.map_ports(&mut devices)?;
+            bus.complete(devices.build());
+        }
         let board = Self {
             platform,
             console: basics.console,

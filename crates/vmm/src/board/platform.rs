@@ -72,6 +72,8 @@ pub(super) struct Built {
     pub(super) bus: Arc<LateBus>,
     /// What is to be on the bus, but for PCI.
     pub(super) devices: BusBuilder,
+    /// The same of ports, on a board that has them.
+    pub(super) ports: Option<(Arc<LateBus>, BusBuilder)>,
     pub(super) pci: PciHostBuilder,
     pub(super) pci_layout: PciLayout,
 }

@@ -100,6 +100,8 @@ mod tests {
             COM1_PORTS,
             POWER_PORTS,
             EVENT_PORTS,
+            // PCI configuration space.
+            Window::new(0xcf8, 8),
         ]);
     }
 }

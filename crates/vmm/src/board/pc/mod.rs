@@ -77,7 +77,6 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     map::I8042_PORTS.insert(&mut ports, "keyboard controller", I8042::new(sink.clone()))?;
     map::POWER_PORTS.insert(&mut ports, "ACPI power", PowerRegisters::new(sink.clone()))?;
     map::EVENT_PORTS.insert(&mut ports, "ACPI events", events.clone())?;
-    port_bus.complete(ports.build());
     let mut devices = BusBuilder::new();
     map::TEST.insert(&mut devices, "test finisher", Syscon::new(sink.clone()))?;
 
@@ -87,6 +86,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
         uart,
         bus,
         devices,
+        ports: Some((port_bus, ports)),
         pci: pci.with_messages(engine.msi()),
         pci_layout: PciLayout {
             configuration: (map::PCI_CONFIGURATION.base, map::PCI_CONFIGURATION.size),

@@ -128,6 +128,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
         uart,
         bus,
         devices,
+        ports: None,
         pci,
         pci_layout: PciLayout::VIRT,
     })
