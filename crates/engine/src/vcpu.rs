@@ -113,6 +113,9 @@ pub enum EngineError {
         /// Why not.
         reason: &'static str,
     },
+    /// A machine that this host cannot run.
+    #[error("this machine cannot run here: {0}")]
+    Unsupported(String),
     /// A saved state that this engine cannot take.
     #[error("the saved vCPU state cannot be used: {0}")]
     State(String),

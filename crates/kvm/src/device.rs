@@ -2,8 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kvm_ioctls::Cap;
+
+use crate::dirty::PageMap;
 
 /// Why this host's KVM cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ pub enum DeviceError {
 #[derive(Debug)]
 pub struct Device {
     pub(crate) kvm: kvm_ioctls::Kvm,
+    /// `None` where there is no `/proc`.
+    pub(crate) page_map: Option<Arc<PageMap>>,
 }
 
 const PATH: &str = "/dev/kvm";
@@ -91,7 +96,10 @@ impl Device {
             .map(|(_, name)| *name)
             .collect();
         match lacks.is_empty() {
-            true => Ok(Self { kvm }),
+            true => Ok(Self {
+                kvm,
+                page_map: PageMap::open().ok().map(Arc::new),
+            }),
             false => Err(DeviceError::Lacks(lacks)),
         }
     }

@@ -1,18 +1,23 @@
 //! A machine's engine.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clade_engine::{
-    Arch, DirtyPages, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink, Vcpu, harvest_dirty,
+    Arch, DirtyPages, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink, Vcpu,
 };
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE, kvm_enable_cap};
 use kvm_ioctls::VmFd;
 
+use crate::chips::ChipsState;
+use crate::clock;
+use crate::cpu::{CpuModel, Cpuid};
 use crate::device::Device;
+use crate::dirty::{DirtyLog, PageMap};
 use crate::interrupts::{Messages, Wire};
 use crate::kick;
 use crate::memory::Memory;
+use crate::msr;
 use crate::start::Start;
 use crate::vcpu::{KvmVcpu, Shared};
 
@@ -34,9 +39,14 @@ pub struct KvmConfig {
     pub memory: Arc<dyn IoBus>,
     /// What answers at I/O ports.
     pub ports: Arc<dyn IoBus>,
+    /// The processor that the guest is told of.
+    pub cpu: CpuModel,
     /// How the first vCPU begins.
     pub start: Start,
 }
+
+/// IDs of local APICs have 8 bits, and 255 stands for all of them.
+const CPUS_MAX: u32 = 254;
 
 /// What vCPUs, interrupt wires and the engine share.
 pub(crate) struct Machine {
@@ -45,6 +55,9 @@ pub(crate) struct Machine {
     pub(crate) memory: Memory,
     pub(crate) mmio: Arc<dyn IoBus>,
     pub(crate) ports: Arc<dyn IoBus>,
+    pub(crate) cpuid: Cpuid,
+    /// The model-specific registers that are part of a vCPU's state.
+    pub(crate) msrs: Vec<u32>,
 }
 
 /// Runs the vCPUs of one machine by KVM.
@@ -52,51 +65,41 @@ pub struct Kvm {
     machine: Arc<Machine>,
     cpus: u32,
     start: Start,
-    cpuid: CpuId,
     vcpus: Mutex<Vec<(u32, Arc<Shared>)>>,
+    /// What the clock shows while it stands still.
+    stopped_clock: Mutex<Option<u64>>,
+    dirty_log: Mutex<DirtyLog>,
+    page_map: Option<Arc<PageMap>>,
 }
 
 impl Kvm {
     /// Makes a virtual machine. Nothing runs yet.
     ///
     /// # Errors
-    /// When the machine has more vCPUs or pieces of memory than this host allows, or the host refuses.
+    /// When this host cannot have so many vCPUs or such ones, or refuses.
     pub fn new(device: &Device, config: KvmConfig) -> Result<Self, EngineError> {
-        let KvmConfig {
-            cpus,
-            ram,
-            memory,
-            ports,
-            start,
-        } = config;
+        check_cpus(device, config.cpus)?;
         kick::prepare().map_err(|source| EngineError::Host {
             what: "a signal handler",
             source,
         })?;
-        let cpuid = (device.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES))
-            .map_err(refused("to tell what its processor can do"))?;
-        let vm = device
-            .kvm
-            .create_vm()
-            .map_err(refused("a virtual machine"))?;
-        vm.set_identity_map_address(IDENTITY_MAP)
-            .map_err(refused("a page for real mode"))?;
-        vm.set_tss_address(TASK_STATE)
-            .map_err(refused("pages for real mode"))?;
-        vm.create_irq_chip()
-            .map_err(refused("interrupt controllers"))?;
-        let memory_of_guest = Memory::give(&vm, ram)?;
+        let cpuid = Cpuid::new(device, config.cpu, config.cpus)?;
+        let vm = virtual_machine(device)?;
         Ok(Self {
             machine: Arc::new(Machine {
+                memory: Memory::give(&vm, config.ram)?,
                 vm,
-                memory: memory_of_guest,
-                mmio: memory,
-                ports,
+                mmio: config.memory,
+                ports: config.ports,
+                cpuid,
+                msrs: msr::list(device)?,
             }),
-            cpus,
-            start,
-            cpuid,
+            cpus: config.cpus,
+            start: config.start,
             vcpus: Mutex::default(),
+            stopped_clock: Mutex::default(),
+            dirty_log: Mutex::default(),
+            page_map: device.page_map.clone(),
         })
     }
 
@@ -110,6 +113,97 @@ impl Kvm {
     pub fn msi(&self) -> Arc<dyn MsiSink> {
         Arc::new(Messages(self.machine.clone()))
     }
+
+    /// The state of what vCPUs share. Wants a machine at rest.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn save_chips(&self) -> Result<ChipsState, EngineError> {
+        let clock_ns = match *lock(&self.stopped_clock) {
+            Some(stopped) => stopped,
+            None => clock::read(&self.machine.vm)?,
+        };
+        ChipsState::read(&self.machine.vm, clock_ns)
+    }
+
+    /// Goes on from a saved state. The clock stands still until [`Kvm::start_clock`].
+    ///
+    /// # Errors
+    /// When the state is not one, or the host refuses.
+    pub fn restore_chips(&self, state: &ChipsState) -> Result<(), EngineError> {
+        let clock_ns = state.write(&self.machine.vm)?;
+        *lock(&self.stopped_clock) = Some(clock_ns);
+        Ok(())
+    }
+
+    /// Makes the guest's time stand still. Wants a machine at rest, and only matters to one that is
+    /// saved or goes on by [`Kvm::start_clock`].
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn stop_clock(&self) -> Result<(), EngineError> {
+        let mut stopped = lock(&self.stopped_clock);
+        if stopped.is_none() {
+            for (_, vcpu) in lock(&self.vcpus).iter() {
+                vcpu.stop_clock()?;
+            }
+            *stopped = Some(clock::read(&self.machine.vm)?);
+        }
+        Ok(())
+    }
+
+    /// Lets the guest's time go on from where it was stopped or saved, and tells the guest that it
+    /// stood still. A machine that was restored needs this before it runs.
+    ///
+    /// # Errors
+    /// When the host refuses.
+    pub fn start_clock(&self) -> Result<(), EngineError> {
+        let Some(clock_ns) = lock(&self.stopped_clock).take() else {
+            return Ok(());
+        };
+        let vcpus = lock(&self.vcpus);
+        for (_, vcpu) in vcpus.iter() {
+            vcpu.start_clock()?;
+        }
+        clock::write(&self.machine.vm, clock_ns)?;
+        vcpus.iter().try_for_each(|(_, vcpu)| vcpu.tell_stop())
+    }
+}
+
+fn check_cpus(device: &Device, cpus: u32) -> Result<(), EngineError> {
+    let most = device.vcpus_max().min(CPUS_MAX);
+    match cpus {
+        0 => Err(EngineError::Unsupported("it has no vCPU".into())),
+        _ if cpus > most => Err(EngineError::Unsupported(format!(
+            "it has {cpus} vCPUs, and KVM machines have {most} at most here"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A virtual machine with interrupt controllers, which must be there before vCPUs are.
+fn virtual_machine(device: &Device) -> Result<VmFd, EngineError> {
+    let vm = (device.kvm.create_vm()).map_err(refused("a virtual machine"))?;
+    vm.set_identity_map_address(IDENTITY_MAP)
+        .map_err(refused("a page for real mode"))?;
+    vm.set_tss_address(TASK_STATE)
+        .map_err(refused("pages for real mode"))?;
+    vm.create_irq_chip()
+        .map_err(refused("interrupt controllers"))?;
+    without_counters(&vm);
+    msr::deny(&vm)?;
+    Ok(vm)
+}
+
+/// Performance counters are not offered to guests, so KVM need not emulate any. Before Linux 5.18 it
+/// cannot be told so.
+fn without_counters(vm: &VmFd) {
+    let capability = kvm_enable_cap {
+        cap: KVM_CAP_PMU_CAPABILITY,
+        args: [u64::from(KVM_PMU_CAP_DISABLE), 0, 0, 0],
+        ..kvm_enable_cap::default()
+    };
+    let _ = vm.enable_cap(&capability);
 }
 
 impl Engine for Kvm {
@@ -126,18 +220,19 @@ impl Engine for Kvm {
         if index >= self.cpus {
             return Err(refuse("the machine has fewer"));
         }
-        let mut vcpus = self.vcpus.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut vcpus = lock(&self.vcpus);
         if vcpus.iter().any(|(made, _)| *made == index) {
             return Err(refuse("it exists already"));
         }
         let start = (index == 0).then_some(&self.start);
-        let vcpu = KvmVcpu::create(index, self.machine.clone(), &self.cpuid, start)?;
+        let vcpu = KvmVcpu::create(index, self.machine.clone(), start)?;
         vcpus.push((index, vcpu.shared()));
         Ok(Box::new(vcpu))
     }
 
     fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError> {
-        Ok(harvest_dirty(&self.machine.memory.ram))
+        let machine = &self.machine;
+        lock(&self.dirty_log).take(&machine.vm, &machine.memory, self.page_map.as_deref())
     }
 }
 
@@ -147,4 +242,8 @@ pub(crate) fn refused(what: &'static str) -> impl Fn(vmm_sys_util::errno::Error)
         what,
         source: io::Error::from(error),
     }
+}
+
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

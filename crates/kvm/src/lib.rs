@@ -7,15 +7,25 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod chips;
+mod clock;
+mod cpu;
 mod device;
+mod dirty;
 mod engine;
 mod interrupts;
 mod kick;
 mod memory;
+mod msr;
+mod probe;
 mod run_page;
 mod start;
+mod state;
 mod vcpu;
 
+pub use chips::ChipsState;
+pub use cpu::{CpuModel, UnknownCpuModel};
 pub use device::{Device, DeviceError};
 pub use engine::{Kvm, KvmConfig};
+pub use probe::{Finding, Report, Verdict, examine, examine_device};
 pub use start::{Gdt, Start};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clade_engine::{EngineError, GuestRam};
+use clade_engine::{EngineError, GuestRam, PAGE_SIZE};
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
@@ -15,13 +15,15 @@ pub(crate) struct Slot {
     pub(crate) number: u32,
     pub(crate) start: u64,
     pub(crate) size: u64,
-    host: u64,
+    /// Its address in this process.
+    pub(crate) host: u64,
 }
 
 /// Guest RAM, and where it is in this process. KVM keeps the addresses, so this lives as long as the
 /// virtual machine.
 pub(crate) struct Memory {
     pub(crate) ram: Arc<GuestRam>,
+    pub(crate) slots: Vec<Slot>,
 }
 
 impl Memory {
@@ -37,11 +39,15 @@ impl Memory {
         for slot in &slots {
             slot.set(vm, 0)?;
         }
-        Ok(Self { ram })
+        Ok(Self { ram, slots })
     }
 }
 
 impl Slot {
+    pub(crate) fn pages(&self) -> usize {
+        (self.size / PAGE_SIZE) as usize
+    }
+
     /// Makes the slot, or changes its flags.
     pub(crate) fn set(&self, vm: &VmFd, flags: u32) -> Result<(), EngineError> {
         let region = kvm_userspace_memory_region {

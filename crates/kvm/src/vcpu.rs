@@ -1,27 +1,33 @@
 //! One virtual CPU.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use clade_engine::{EngineError, Exit, IoBus, SystemEvent, Vcpu, VcpuHandle, VcpuState};
-use kvm_bindings::CpuId;
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use crate::engine::{Machine, refused};
+use crate::clock::{self, StoppedTsc};
+use crate::cpu::{Leaves, check_host_has};
+use crate::engine::{Machine, lock, refused};
 use crate::kick::Kick;
 use crate::run_page::RunPage;
 use crate::start::Start;
+use crate::state::SavedVcpu;
 
 /// A vCPU as other threads see it.
 pub(crate) struct Shared {
     pub(crate) page: RunPage,
     pub(crate) kick: Kick,
     /// Locked by its thread while it runs.
-    pub(crate) fd: Mutex<VcpuFd>,
+    fd: Mutex<VcpuFd>,
+    /// Its time, while that stands still.
+    stopped: Mutex<Option<StoppedTsc>>,
 }
 
 /// One virtual CPU behind the contract.
 pub(crate) struct KvmVcpu {
     index: u32,
+    /// What its guest is told.
+    cpuid: Leaves,
     shared: Arc<Shared>,
     machine: Arc<Machine>,
 }
@@ -30,11 +36,11 @@ impl KvmVcpu {
     pub(crate) fn create(
         index: u32,
         machine: Arc<Machine>,
-        cpuid: &CpuId,
         start: Option<&Start>,
     ) -> Result<Self, EngineError> {
         let mut fd = (machine.vm.create_vcpu(u64::from(index))).map_err(refused("a vCPU"))?;
-        fd.set_cpuid2(cpuid)
+        let cpuid = machine.cpuid.of_vcpu(index);
+        fd.set_cpuid2(&cpuid.to_kvm()?)
             .map_err(refused("a vCPU with these features"))?;
         if let Some(start) = start {
             let mut regs = fd.get_regs().map_err(refused("a vCPU's registers"))?;
@@ -47,10 +53,12 @@ impl KvmVcpu {
         }
         Ok(Self {
             index,
+            cpuid,
             shared: Arc::new(Shared {
                 page: RunPage::of(&mut fd),
                 kick: Kick::default(),
                 fd: Mutex::new(fd),
+                stopped: Mutex::default(),
             }),
             machine,
         })
@@ -75,7 +83,7 @@ impl KvmVcpu {
 
 impl Vcpu for KvmVcpu {
     fn run(&mut self) -> Result<Exit, EngineError> {
-        let mut fd = self.shared.lock();
+        let mut fd = lock(&self.shared.fd);
         let _inside = self.shared.kick.enter();
         loop {
             let reason = match fd.run() {
@@ -131,17 +139,41 @@ impl Vcpu for KvmVcpu {
     }
 
     fn save(&self) -> Result<VcpuState, EngineError> {
-        Err(EngineError::State("not yet".into()))
+        let stopped = *lock(&self.shared.stopped);
+        let fd = lock(&self.shared.fd);
+        SavedVcpu::read(&fd, self.index, &self.cpuid, &self.machine.msrs, stopped)?.pack()
     }
 
-    fn restore(&mut self, _state: &VcpuState) -> Result<(), EngineError> {
-        Err(EngineError::State("not yet".into()))
+    fn restore(&mut self, state: &VcpuState) -> Result<(), EngineError> {
+        let saved = SavedVcpu::unpack(state, self.index)?;
+        let cpuid = Leaves(saved.cpuid.clone());
+        check_host_has(self.machine.cpuid.host(), &cpuid)?;
+        let tsc = saved.write(&lock(&self.shared.fd))?;
+        *lock(&self.shared.stopped) = Some(tsc);
+        self.cpuid = cpuid;
+        Ok(())
     }
 }
 
 impl Shared {
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, VcpuFd> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Remembers the time, until [`Shared::start_clock`].
+    pub(crate) fn stop_clock(&self) -> Result<(), EngineError> {
+        let tsc = StoppedTsc::read(&lock(&self.fd))?;
+        *lock(&self.stopped) = Some(tsc);
+        Ok(())
+    }
+
+    /// Goes on from the time that was remembered or restored.
+    pub(crate) fn start_clock(&self) -> Result<(), EngineError> {
+        match lock(&self.stopped).take() {
+            Some(tsc) => tsc.write(&lock(&self.fd)),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the guest that it stood still.
+    pub(crate) fn tell_stop(&self) -> Result<(), EngineError> {
+        clock::tell(&lock(&self.fd))
     }
 }
 

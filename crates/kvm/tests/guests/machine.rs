@@ -1,13 +1,15 @@
 //! Machines with nothing but memory, vCPUs and a device that records what it is asked.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use clade_engine::{Engine, Exit, GuestRam, IoBus, Unmapped, Vcpu};
-use clade_kvm::{Device, Gdt, Kvm, KvmConfig, Start};
-use iced_x86::code_asm::CodeAssembler;
+use clade_kvm::{CpuModel, Device, Gdt, Kvm, KvmConfig, Start, examine_device};
+use iced_x86::IcedError;
+use iced_x86::code_asm::{CodeAssembler, dword_ptr};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Guest RAM begins at 0 and is this big.
@@ -92,6 +94,18 @@ pub(crate) fn device() -> Option<Device> {
     }
 }
 
+/// Opens a KVM that runs its guests on the processor, or says that the test is skipped.
+pub(crate) fn real_device() -> Option<Device> {
+    let device = device()?;
+    match examine_device(&device) {
+        verdict if verdict.is_real() => Some(device),
+        verdict => {
+            eprintln!("SKIPPED: this host's KVM is {verdict}");
+            None
+        }
+    }
+}
+
 /// A real-mode program's beginning: the reset vector is beyond RAM, so the first vCPU starts in
 /// protected mode, and 16-bit code is for vCPUs that are started by it.
 pub(crate) fn protected() -> Start {
@@ -105,7 +119,7 @@ pub(crate) fn protected() -> Start {
     }
 }
 
-/// 64-bit mode, the first GiB mapped to itself.
+/// 64-bit mode, the first 4 GiB mapped to itself.
 pub(crate) fn long() -> Start {
     Start::Long {
         entry: CODE,
@@ -125,8 +139,13 @@ fn ram() -> Arc<GuestRam> {
     let put = |value: u64, address| ram.write_obj(value, GuestAddress(address)).expect("RAM");
     // Present, writable, user; the last level has 2 MiB pages.
     put((PAGE_TABLES + 0x1000) | 7, PAGE_TABLES);
-    put((PAGE_TABLES + 0x2000) | 7, PAGE_TABLES + 0x1000);
-    for index in 0..512 {
+    for gib in 0..4 {
+        put(
+            (PAGE_TABLES + 0x2000 + gib * 0x1000) | 7,
+            PAGE_TABLES + 0x1000 + gib * 8,
+        );
+    }
+    for index in 0..4 * 512 {
         put((index << 21) | 0x87, PAGE_TABLES + 0x2000 + index * 8);
     }
     Arc::new(ram)
@@ -157,6 +176,7 @@ impl Machine {
             ram: ram.clone(),
             memory: memory.clone(),
             ports: ports.clone(),
+            cpu: CpuModel::Host,
             start,
         };
         let engine = Kvm::new(device, config).expect("a machine");
@@ -174,7 +194,7 @@ impl Machine {
 }
 
 /// Assembles 64-bit code that begins at [`CODE`].
-pub(crate) fn assemble(write: impl FnOnce(&mut CodeAssembler)) -> Vec<u8> {
+pub(crate) fn assemble(write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>) -> Vec<u8> {
     assemble_for(64, CODE, write)
 }
 
@@ -182,16 +202,61 @@ pub(crate) fn assemble(write: impl FnOnce(&mut CodeAssembler)) -> Vec<u8> {
 pub(crate) fn assemble_for(
     bits: u32,
     origin: u64,
-    write: impl FnOnce(&mut CodeAssembler),
+    write: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
 ) -> Vec<u8> {
     let mut assembler = CodeAssembler::new(bits).expect("a bitness");
-    write(&mut assembler);
+    write(&mut assembler).expect("valid instructions");
     assembler.assemble(origin).expect("valid code")
+}
+
+/// Where a program says that it is done.
+pub(crate) const DONE: u64 = 0x2000;
+/// Where a program puts what the test looks at.
+pub(crate) const RESULTS: u64 = 0x3000;
+
+/// The end of a program: says that it is done, and halts for good.
+pub(crate) fn finish(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut halt = a.create_label();
+    a.mov(dword_ptr(DONE), 1)?;
+    a.cli()?;
+    a.set_label(&mut halt)?;
+    a.hlt()?;
+    a.jmp(halt)
+}
+
+impl Machine {
+    /// Runs a vCPU until its program is done, and kicks it then.
+    pub(crate) fn run_to_end(&self, vcpu: Box<dyn Vcpu>) -> Box<dyn Vcpu> {
+        let running = run(vcpu);
+        until("the program's end", || {
+            self.is_done() || running.has_exited()
+        });
+        let (vcpu, exit) = running.kick();
+        assert_eq!(exit, Exit::Kicked);
+        vcpu
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.word(DONE) as u32 == 1
+    }
+
+    /// Eight bytes of memory.
+    pub(crate) fn word(&self, address: u64) -> u64 {
+        self.ram.read_obj(GuestAddress(address)).expect("RAM")
+    }
+
+    /// The words that the program left in [`RESULTS`].
+    pub(crate) fn results(&self, count: u64) -> Vec<u64> {
+        (0..count)
+            .map(|index| self.word(RESULTS + index * 8))
+            .collect()
+    }
 }
 
 /// A vCPU that runs on a thread of its own until it exits.
 pub(crate) struct Running {
     result: Receiver<(Box<dyn Vcpu>, Exit)>,
+    exited: Arc<AtomicBool>,
     handle: Arc<dyn clade_engine::VcpuHandle>,
 }
 
@@ -199,14 +264,26 @@ pub(crate) struct Running {
 pub(crate) fn run(mut vcpu: Box<dyn Vcpu>) -> Running {
     let (sender, result) = channel();
     let handle = vcpu.handle();
+    let exited = Arc::new(AtomicBool::new(false));
+    let over = exited.clone();
     thread::spawn(move || {
-        let exit = vcpu.run().expect("the vCPU goes on");
+        let exit = vcpu.run();
+        over.store(true, Ordering::SeqCst);
+        let exit = exit.expect("the vCPU goes on");
         let _ = sender.send((vcpu, exit));
     });
-    Running { result, handle }
+    Running {
+        result,
+        exited,
+        handle,
+    }
 }
 
 impl Running {
+    fn has_exited(&self) -> bool {
+        self.exited.load(Ordering::SeqCst)
+    }
+
     /// Kicks the vCPU and waits for it.
     pub(crate) fn kick(self) -> (Box<dyn Vcpu>, Exit) {
         self.handle.kick();

@@ -2,5 +2,8 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod interrupts;
+mod io;
 mod machine;
 mod modes;
+mod probe;
