@@ -4,7 +4,7 @@
 use std::env;
 use std::io::Write;
 
-use clade_images::{OciImage, OciProcess, OciRequest, cpio};
+use clade_images::{Architecture, OciImage, OciProcess, OciRequest, cpio};
 use clade_manager::Draft;
 
 use crate::failure::Failure;
@@ -23,6 +23,7 @@ pub(crate) fn fetch(
     let request = OciRequest {
         name: name.to_owned(),
         insecure_registries,
+        architecture: Architecture::default(),
         refresh,
     };
     Ok(clade_images::ensure_oci(&request, &Shown::new())?)

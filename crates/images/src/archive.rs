@@ -58,11 +58,7 @@ impl Setup {
 
     /// Where a suite's index and records for one architecture are kept.
     pub(crate) fn index_folder(&self, suite: &str, architecture: Architecture) -> PathBuf {
-        let folder = self.suite_folder(suite);
-        match architecture {
-            Architecture::Riscv64 => folder,
-            Architecture::Amd64 => folder.join(architecture.name()),
-        }
+        architecture.part_of(self.suite_folder(suite))
     }
 
     /// Waits until no other process works on `what`.
@@ -88,10 +84,11 @@ fn tell_of_wait(what: &str, progress: &dyn Progress) {
     ));
 }
 
-/// For which machines a package is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// For which machines a package or an image is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Architecture {
-    /// RISC-V, 64-bit: what Clade's guests are.
+    /// RISC-V, 64-bit.
     #[default]
     Riscv64,
     /// x86-64.
@@ -99,11 +96,46 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// As Debian calls it.
+    /// All that there are images for.
+    pub const ALL: [Self; 2] = [Self::Riscv64, Self::Amd64];
+
+    /// As Debian and OCI images call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Riscv64 => "riscv64",
             Self::Amd64 => "amd64",
+        }
+    }
+
+    /// The folder of its libraries, below `lib`.
+    pub(crate) fn libraries(self) -> &'static str {
+        match self {
+            Self::Riscv64 => "riscv64-linux-gnu",
+            Self::Amd64 => "x86_64-linux-gnu",
+        }
+    }
+
+    /// Where programs look for what loads their libraries, which has the same name in that folder.
+    pub(crate) fn loader(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Riscv64 => ("lib", "ld-linux-riscv64-lp64d.so.1"),
+            Self::Amd64 => ("lib64", "ld-linux-x86-64.so.2"),
+        }
+    }
+
+    /// Its part of a folder, which was RISC-V's alone at first.
+    pub(crate) fn part_of(self, folder: PathBuf) -> PathBuf {
+        match self {
+            Self::Riscv64 => folder,
+            Self::Amd64 => folder.join(self.name()),
+        }
+    }
+
+    /// A name that tells its things from those of the others; RISC-V's were without a mark at first.
+    pub(crate) fn mark(self, name: &str) -> String {
+        match self {
+            Self::Riscv64 => name.to_owned(),
+            Self::Amd64 => format!("{name}.{}", self.name()),
         }
     }
 
@@ -216,6 +248,11 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
+    /// For which machines its packages are.
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
     /// When the suite was published.
     pub(crate) fn date(&self) -> Timestamp {
         self.release.date
@@ -226,6 +263,7 @@ impl<'a> Archive<'a> {
         let paragraph = find_package(&self.index, name).ok_or_else(|| Error::NoPackage {
             name: name.to_owned(),
             suite: self.suite.clone(),
+            architecture: self.architecture,
         })?;
         PackageRecord::read(name, &paragraph)
     }

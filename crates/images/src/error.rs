@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use clade_store::Sha256;
 
+use crate::Architecture;
+
 /// Why an image or package cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,17 +119,20 @@ pub enum Error {
     },
     /// The suite has no such package.
     #[error(
-        "the suite {suite} has no package {name} for riscv64; riscv64 came with trixie (Debian 13)"
+        "the suite {suite} has no package {name} for {}{}", architecture.name(),
+        if *architecture == Architecture::Riscv64 { "; riscv64 came with trixie (Debian 13)" } else { "" }
     )]
     NoPackage {
         /// The package.
         name: String,
         /// The suite that was searched.
         suite: String,
+        /// For which machines.
+        architecture: Architecture,
     },
     /// Something that packages depend on is not in the suite.
     #[error(
-        "the suite {suite} has no package that serves as {wanted} for riscv64{}; \
+        "the suite {suite} has no package that serves as {wanted}{}; \
          check the names given with --include",
         if chain.is_empty() { String::new() } else { format!(", which {chain} needs") }
     )]
@@ -218,10 +223,12 @@ pub enum Error {
     },
     /// An image for other machines.
     #[error(
-        "the image {name} is for {platforms}, and machines run linux/riscv64; look for another \
-         tag, or build the image for linux/riscv64"
+        "the image {name} is for {platforms}, and the machine runs linux/{wanted}; look for another \
+         tag, or build the image for linux/{wanted}", wanted = wanted.name()
     )]
     Platform {
+        /// What it should have been for.
+        wanted: Architecture,
         /// The image.
         name: String,
         /// The platforms that it is for.

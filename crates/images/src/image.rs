@@ -1,7 +1,8 @@
 //! Images in the cache: built once, checked on every use.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clade_store::Sha256;
 use jiff::Timestamp;
@@ -23,6 +24,8 @@ pub struct Request {
     pub mirror: Option<String>,
     /// Debian suite, where the name gives none; `trixie` if `None`.
     pub suite: Option<String>,
+    /// For which machines.
+    pub architecture: Architecture,
     /// Asks the mirror whether there is a newer version of a cached image.
     pub refresh: bool,
 }
@@ -32,7 +35,7 @@ pub struct Request {
 pub struct Image {
     /// Its name with the suite: `mini:trixie`.
     pub name: String,
-    /// The kernel: a RISC-V Linux `Image`.
+    /// The kernel: a RISC-V Linux `Image`, or a `bzImage` for x86-64.
     pub kernel: PathBuf,
     /// The initramfs: an uncompressed cpio archive.
     pub initrd: PathBuf,
@@ -54,6 +57,8 @@ pub struct Image {
 pub struct ImageSummary {
     /// Its name with the suite: `mini:trixie`.
     pub name: String,
+    /// For which machines it is.
+    pub architecture: Architecture,
     /// One line about it for people.
     pub description: String,
     /// Whether it is in the cache; the fields below are empty or zero if not.
@@ -98,13 +103,14 @@ pub(crate) fn ensure(
     progress: &dyn Progress,
 ) -> Result<Image, Error> {
     let suite = suite_of(request)?;
-    let folder = Folder::of(setup, suite);
+    let architecture = request.architecture;
+    let folder = Folder::of(setup, suite, architecture);
     if !request.refresh
         && let Some(manifest) = folder.usable(&Silent)?
     {
         return Ok(folder.image(&manifest));
     }
-    let _lock = setup.lock(&format!("{MINI}:{suite}"), progress)?;
+    let _lock = setup.lock(&folder.lock(), progress)?;
     // Another process may have built it while this one waited.
     if !request.refresh
         && let Some(manifest) = folder.usable(progress)?
@@ -115,7 +121,7 @@ pub(crate) fn ensure(
         setup,
         request.mirror.as_deref(),
         suite,
-        Architecture::Riscv64,
+        architecture,
         progress,
     )?;
     let packages = mini::packages(&archive)?;
@@ -128,12 +134,12 @@ pub(crate) fn ensure(
         archive.fetch(package)?;
     }
     let date = u32::try_from(archive.date().as_second()).unwrap_or(0);
-    let built = mini::build(setup, &packages, date, progress)?;
+    let built = mini::build(setup, architecture, &packages, date, progress)?;
     let manifest = Manifest {
         name: format!("{MINI}:{suite}"),
         suite: suite.to_owned(),
         kernel_version: built.kernel_version,
-        recipe: mini::recipe(),
+        recipe: mini::recipe(architecture),
         suite_date: archive.date(),
         built: Timestamp::now(),
         packages,
@@ -144,45 +150,67 @@ pub(crate) fn ensure(
     Ok(folder.image(&manifest))
 }
 
-/// The known images, and what the cache has of them.
+/// The known images, and what the cache has of them; of architectures but the first only what it has.
 pub(crate) fn list(setup: &Setup) -> Result<Vec<ImageSummary>, Error> {
-    let mut suites = vec![DEFAULT_SUITE.to_owned()];
-    if let Ok(entries) = fs::read_dir(setup.cache.join("images").join(MINI)) {
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        suites.extend(names.filter(|suite| suite != DEFAULT_SUITE && check_suite(suite).is_ok()));
-    }
-    suites[1..].sort();
-    let summary = |suite: &String| {
-        let manifest = Folder::of(setup, suite).manifest();
-        ImageSummary {
-            name: format!("{MINI}:{suite}"),
-            description: MINI_DESCRIPTION.to_owned(),
-            cached: manifest.is_some(),
-            size: manifest
-                .as_ref()
-                .map_or(0, |m| m.kernel.size + m.initrd.size),
-            kernel_version: manifest
-                .as_ref()
-                .map_or_else(String::new, |m| m.kernel_version.clone()),
-            digest: None,
-            built: manifest
-                .as_ref()
-                .map_or_else(String::new, |m| m.built.to_string()),
+    let summaries = Architecture::ALL.iter().flat_map(|&architecture| {
+        let mut suites = suites(setup, architecture);
+        if architecture == Architecture::default() {
+            suites.insert(DEFAULT_SUITE.to_owned());
         }
+        suites.into_iter().map(move |suite| (architecture, suite))
+    });
+    let mut summaries: Vec<_> = summaries
+        .map(|(architecture, suite)| summary(setup, &suite, architecture))
+        .collect();
+    let is_other = |image: &ImageSummary| image.name != format!("{MINI}:{DEFAULT_SUITE}");
+    summaries.sort_by_cached_key(|image| (is_other(image), image.name.clone()));
+    Ok(summaries)
+}
+
+/// The suites that there may be images of.
+fn suites(setup: &Setup, architecture: Architecture) -> BTreeSet<String> {
+    let entries = fs::read_dir(Folder::all(setup, architecture));
+    let entries = entries.into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let is_image = |suite: &String| {
+        check_suite(suite).is_ok() && Folder::of(setup, suite, architecture).manifest().is_some()
     };
-    Ok(suites.iter().map(summary).collect())
+    names.filter(is_image).collect()
+}
+
+fn summary(setup: &Setup, suite: &str, architecture: Architecture) -> ImageSummary {
+    let manifest = Folder::of(setup, suite, architecture).manifest();
+    let known = |text: fn(&Manifest) -> String| manifest.as_ref().map_or_else(String::new, text);
+    ImageSummary {
+        name: format!("{MINI}:{suite}"),
+        architecture,
+        description: MINI_DESCRIPTION.to_owned(),
+        cached: manifest.is_some(),
+        size: manifest
+            .as_ref()
+            .map_or(0, |m| m.kernel.size + m.initrd.size),
+        kernel_version: known(|m| m.kernel_version.clone()),
+        digest: None,
+        built: known(|m| m.built.to_string()),
+    }
 }
 
 /// Removes an image from the cache.
-pub(crate) fn remove(setup: &Setup, name: &str, progress: &dyn Progress) -> Result<String, Error> {
+pub(crate) fn remove(
+    setup: &Setup,
+    name: &str,
+    architecture: Architecture,
+    progress: &dyn Progress,
+) -> Result<String, Error> {
     let request = Request {
         name: name.to_owned(),
         ..Request::default()
     };
     let suite = suite_of(&request)?;
     let name = format!("{MINI}:{suite}");
-    let _lock = setup.lock(&name, progress)?;
-    kept::remove(&Folder::of(setup, suite).0, &name)?;
+    let folder = Folder::of(setup, suite, architecture);
+    let _lock = setup.lock(&folder.lock(), progress)?;
+    kept::remove(&folder.path, &name)?;
     Ok(name)
 }
 
@@ -204,15 +232,34 @@ fn suite_of(request: &Request) -> Result<&str, Error> {
 }
 
 /// Where the cache keeps one image.
-struct Folder(PathBuf);
+struct Folder {
+    path: PathBuf,
+    suite: String,
+    architecture: Architecture,
+}
 
 impl Folder {
-    fn of(setup: &Setup, suite: &str) -> Self {
-        Self(setup.cache.join("images").join(MINI).join(suite))
+    fn of(setup: &Setup, suite: &str, architecture: Architecture) -> Self {
+        Self {
+            path: Self::all(setup, architecture).join(suite),
+            suite: suite.to_owned(),
+            architecture,
+        }
+    }
+
+    /// The folder with those of all suites.
+    fn all(setup: &Setup, architecture: Architecture) -> PathBuf {
+        architecture.part_of(setup.cache.join("images")).join(MINI)
+    }
+
+    /// What whoever changes it holds.
+    fn lock(&self) -> String {
+        let name = format!("{MINI}:{}", self.suite);
+        self.architecture.mark(&name)
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.0.join(kept::MANIFEST)
+        self.path.join(kept::MANIFEST)
     }
 
     fn manifest(&self) -> Option<Manifest> {
@@ -225,12 +272,12 @@ impl Folder {
     fn usable(&self, progress: &dyn Progress) -> Result<Option<Manifest>, Error> {
         let Some(manifest) = self
             .manifest()
-            .filter(|manifest| manifest.recipe == mini::recipe())
+            .filter(|manifest| manifest.recipe == mini::recipe(self.architecture))
         else {
             return Ok(None);
         };
         for file in [&manifest.kernel, &manifest.initrd] {
-            let path = self.0.join(&file.file);
+            let path = self.path.join(&file.file);
             if !path.exists() || Sha256::of_file(&path)? != file.sha256 {
                 progress.message(&format!(
                     "the cached image {} is damaged ({} is not what it was); building it again",
@@ -246,7 +293,7 @@ impl Folder {
     fn keep(&self, kind: &str, content: &[u8]) -> Result<ManifestFile, Error> {
         let sha256 = Sha256::of(content);
         let file = format!("{kind}-{}", sha256.short());
-        clade_store::write(&self.0.join(&file), content)?;
+        clade_store::write(&self.path.join(&file), content)?;
         Ok(ManifestFile {
             file,
             size: content.len() as u64,
@@ -264,12 +311,12 @@ impl Folder {
             .chain([manifest])
             .flat_map(|manifest| [manifest.kernel.file.as_str(), manifest.initrd.file.as_str()])
             .collect();
-        kept::sweep(&self.0, &in_use);
+        kept::sweep(&self.path, &in_use);
         Ok(())
     }
 
     fn image(&self, manifest: &Manifest) -> Image {
-        let path = |file: &ManifestFile| -> PathBuf { Path::new(&self.0).join(&file.file) };
+        let path = |file: &ManifestFile| -> PathBuf { self.path.join(&file.file) };
         Image {
             name: manifest.name.clone(),
             kernel: path(&manifest.kernel),

@@ -1,6 +1,6 @@
 //! Where guests come from: images built from Debian's packages.
 //!
-//! The image `mini` is Debian's riscv64 kernel with an initramfs of busybox. Its packages come from a
+//! The image `mini` is Debian's kernel with an initramfs of busybox. Its packages come from a
 //! Debian mirror and are used only after the whole chain is checked: the Release file's signature by
 //! a pinned key, the package index by the Release file, each package by the index. Fetched packages
 //! and the finished image stay in the user's cache, and are checked again whenever they are used.
@@ -113,19 +113,37 @@ pub fn list() -> Result<Vec<ImageSummary>, Error> {
     Ok(images)
 }
 
-/// Removes an image that is in the cache, by its name. Machines that were made from it keep their
-/// files, by links of their own; the files in `needed` are those that some have no link to. Of an OCI
-/// image, what another name needs stays. Returns its whole name.
+/// Removes an image that is in the cache, by its name; without an architecture, those for all. Machines
+/// that were made from it keep their files, by links of their own; the files in `needed` are those that
+/// some have no link to. Of an OCI image, what another name needs stays. Returns its whole name.
 ///
 /// # Errors
 /// There is no such image here; its file is needed; a file cannot be removed.
-pub fn remove(name: &str, needed: &[PathBuf], progress: &dyn Progress) -> Result<String, Error> {
+pub fn remove(
+    name: &str,
+    architecture: Option<Architecture>,
+    needed: &[PathBuf],
+    progress: &dyn Progress,
+) -> Result<String, Error> {
     let setup = Setup::of_user()?;
-    match without_tag(name) {
-        image::MINI => image::remove(&setup, name, progress),
-        debian::NAME => debian::remove(&setup, name, needed, progress),
-        _ => oci::remove(&setup, name, needed, progress),
+    let remove = |architecture| match without_tag(name) {
+        image::MINI => image::remove(&setup, name, architecture, progress),
+        debian::NAME => debian::remove(&setup, name, architecture, needed, progress),
+        _ => oci::remove(&setup, name, architecture, needed, progress),
+    };
+    if let Some(architecture) = architecture {
+        return remove(architecture);
     }
+    let mut removed = Err(Error::NotHere {
+        name: name.to_owned(),
+    });
+    for architecture in Architecture::ALL {
+        match remove(architecture) {
+            Err(error @ Error::NotHere { .. }) => removed = removed.map_err(|_| error),
+            result => removed = Ok(result?),
+        }
+    }
+    removed
 }
 
 /// Makes an OCI image ready to be mounted: from the cache if it is there, without a network, else
@@ -133,7 +151,7 @@ pub fn remove(name: &str, needed: &[PathBuf], progress: &dyn Progress) -> Result
 /// uses its result.
 ///
 /// # Errors
-/// The name is none; the registry cannot be reached or refuses; there is nothing for linux/riscv64;
+/// The name is none; the registry cannot be reached or refuses; there is nothing for the architecture;
 /// a part is not what the image says, or damaged; the disk is full or the cache not writable.
 pub fn ensure_oci(request: &OciRequest, progress: &dyn Progress) -> Result<OciImage, Error> {
     oci::ensure(&Setup::of_user()?, request, progress)

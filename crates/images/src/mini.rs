@@ -51,9 +51,9 @@ const MODULES: [&str; 22] = [
 const RECIPE: &str = "1";
 
 /// What `mini` is built from, besides packages; another recipe means another image.
-pub(crate) fn recipe() -> Sha256 {
+pub(crate) fn recipe(architecture: Architecture) -> Sha256 {
     let own = format!("{RECIPE}\n{}\n{INIT}\n{SHELL}\n{UDHCPC}", MODULES.join(" "));
-    Sha256::of(&[own.as_bytes(), ssh_server::recipe().as_ref()].concat())
+    Sha256::of(&[own.as_bytes(), ssh_server::recipe(architecture).as_ref()].concat())
 }
 
 /// The packages that `mini` is made of: the kernel's, as its metapackage names them, busybox, and
@@ -61,7 +61,9 @@ pub(crate) fn recipe() -> Sha256 {
 pub(crate) fn packages(archive: &Archive<'_>) -> Result<Vec<PackageRecord>, Error> {
     let mut chosen = ssh_server::packages(archive)?;
     chosen.push(archive.package(BUSYBOX)?);
-    let mut wanted = archive.package("linux-image-riscv64")?.depends;
+    let mut wanted = archive
+        .package(archive.architecture().kernel_package())?
+        .depends;
     while let Some(name) = wanted.pop() {
         // From forky on, the kernel and its modules are packages of their own.
         let part = ["linux-image-", "linux-binary-", "linux-modules-"];
@@ -78,14 +80,15 @@ pub(crate) fn packages(archive: &Archive<'_>) -> Result<Vec<PackageRecord>, Erro
 /// Builds the image from its packages; `date`, in seconds since 1970, becomes its files' date.
 pub(crate) fn build(
     setup: &Setup,
+    architecture: Architecture,
     packages: &[PackageRecord],
     date: u32,
     progress: &dyn Progress,
 ) -> Result<Boot, Error> {
     let total = packages.iter().map(|package| package.size).sum();
     progress.begin("building mini", total);
-    let mut boot = BootParts::new(Architecture::Riscv64);
-    let mut ssh_server = SshServer::default();
+    let mut boot = BootParts::new(architecture);
+    let mut ssh_server = SshServer::new(architecture);
     for record in packages {
         let package = record.package(setup);
         if record.name == BUSYBOX {

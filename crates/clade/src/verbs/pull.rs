@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clade_images::{DebianRequest, Request};
+use clade_images::{Architecture, DebianRequest, Request};
 
 use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
@@ -52,6 +52,7 @@ impl Pull {
             name: self.image,
             mirror: self.mirror,
             suite: self.suite,
+            architecture: Architecture::default(),
             refresh: true,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
@@ -64,6 +65,7 @@ impl Pull {
             mirror: self.mirror,
             suite: self.suite,
             include: self.include,
+            architecture: Architecture::default(),
             refresh: true,
         };
         let image = clade_images::ensure_debian(&request, &OwnMachine, &Shown::new())?;

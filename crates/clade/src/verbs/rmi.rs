@@ -26,7 +26,7 @@ impl Rmi {
         let needed: Vec<_> = borrowed.collect();
         let mut failed = None;
         for name in &self.images {
-            match clade_images::remove(name, &needed, &Shown::new()) {
+            match clade_images::remove(name, None, &needed, &Shown::new()) {
                 Ok(name) => {
                     writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
                 }

@@ -3,12 +3,17 @@
 use clade_ext4::{Builder, Metadata};
 
 use super::{suites, system::Plan};
+use crate::archive::Architecture;
 
 /// Where the first boot finds its script; it removes the folder.
 pub(crate) const CONFIGURE: &str = "usr/lib/clade/configure";
 const PACKAGES: &str = "usr/lib/clade/packages";
 
-const SCRIPT: &str = include_str!("../../guest/debian/configure");
+/// The script of the first boot.
+fn script(architecture: Architecture) -> String {
+    let script = include_str!("../../guest/debian/configure");
+    script.replace("@ARCHITECTURE@", architecture.name())
+}
 
 const FILES: [(&str, &str); 13] = [
     ("etc/hostname", "debian\n"),
@@ -63,9 +68,9 @@ const FILES: [(&str, &str); 13] = [
 ];
 
 /// Changes with all of it.
-pub(crate) fn recipe() -> String {
+pub(crate) fn recipe(architecture: Architecture) -> String {
     let files = FILES.map(|(path, content)| format!("{path} {content}"));
-    format!("{} {SCRIPT}", files.join("\n"))
+    format!("{} {}", files.join("\n"), script(architecture))
 }
 
 /// Adds all of it.
@@ -90,7 +95,8 @@ pub(crate) fn add(image: &mut Builder, plan: &Plan<'_>) -> Result<(), clade_ext4
     // Scripts want it before its package has chosen one.
     image.symlink("usr/bin/awk", &file, "mawk")?;
 
-    image.file(CONFIGURE, &program, SCRIPT.as_bytes())?;
+    let script = script(plan.architecture);
+    image.file(CONFIGURE, &program, script.as_bytes())?;
     let names: String = plan
         .packages
         .iter()

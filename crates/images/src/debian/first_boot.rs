@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::CONFIGURE;
-use crate::{Error, Progress};
+use crate::{Architecture, Error, Progress};
 
 /// How much of the console is shown when the boot fails, in lines.
 const SHOWN_LINES: usize = 25;
@@ -13,6 +13,8 @@ const KEPT: usize = 64 << 10;
 /// A machine that is to run once, until it switches itself off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstBoot {
+    /// Which machine.
+    pub architecture: Architecture,
     /// The kernel.
     pub kernel: PathBuf,
     /// The initial RAM disk.
@@ -145,6 +147,7 @@ mod tests {
     fn run(prints: &'static str, ends: Result<(), String>) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let boot = FirstBoot {
+            architecture: Architecture::Riscv64,
             kernel: "k".into(),
             initrd: "i".into(),
             cmdline: String::new(),

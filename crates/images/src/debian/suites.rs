@@ -39,12 +39,12 @@ impl<'a> Suites<'a> {
         setup: &'a Setup,
         mirror: Option<&str>,
         suite: &str,
+        architecture: Architecture,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         let found = crate::mirror::find(mirror, &setup.places)?;
-        let open = |url: &str, suite: &str| {
-            Archive::open(setup, Some(url), suite, Architecture::Riscv64, progress)
-        };
+        let open =
+            |url: &str, suite: &str| Archive::open(setup, Some(url), suite, architecture, progress);
         let mut suites = Self {
             archives: vec![open(&found.url, suite)?],
             sources: Vec::new(),
@@ -193,7 +193,13 @@ mod tests {
 
     fn packages(world: &World) -> Result<(Vec<String>, String), Error> {
         let (setup, url) = (world.setup(), world.server.url());
-        let suites = Suites::open(&setup, Some(&url), "trixie", &world.said)?;
+        let suites = Suites::open(
+            &setup,
+            Some(&url),
+            "trixie",
+            Architecture::Riscv64,
+            &world.said,
+        )?;
         let universe = super::super::resolve::Universe::new("trixie", suites.indices());
         let mut chosen = Vec::new();
         for choice in universe.resolve(&["a", "b", "c"])? {

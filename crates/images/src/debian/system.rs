@@ -17,6 +17,7 @@ use crate::{Error, Progress};
 
 /// What a system's image is made with.
 pub(crate) struct Plan<'a> {
+    pub(crate) architecture: Architecture,
     /// The packages, each after those that it depends on.
     pub(crate) packages: &'a [Package],
     /// Where apt shall look.
@@ -44,7 +45,7 @@ pub(crate) fn unpack(
     let mut system = System {
         image: Builder::new(file, &options)?,
         database: Database::default(),
-        boot: BootParts::new(Architecture::Riscv64),
+        boot: BootParts::new(plan.architecture),
     };
     system.boot.add_busybox(busybox)?;
     let sizes: Vec<u64> = plan.packages.iter().map(size_of).collect();

@@ -14,7 +14,7 @@ use super::name::{NAME, Variant};
 use super::resolve::{Priority, Universe};
 use super::suites::{AptSource, Suites};
 use super::{files, initrd, system};
-use crate::archive::{DEFAULT_SUITE, PackageRecord, Setup};
+use crate::archive::{Architecture, DEFAULT_SUITE, PackageRecord, Setup};
 use crate::fetch::Package;
 use crate::image::ImageSummary;
 use crate::kept::{self, Stamp};
@@ -31,12 +31,14 @@ const NEEDED_SPACE: u64 = 2 << 30;
 const RECIPE: &str = "1";
 
 /// What belongs to a Debian system besides what is required or important.
-const ADDED: [&str; 4] = [
-    "dbus",
-    "linux-image-riscv64",
-    "openssh-server",
-    "systemd-resolved",
-];
+fn added(architecture: Architecture) -> [&'static str; 4] {
+    [
+        "dbus",
+        architecture.kernel_package(),
+        "openssh-server",
+        "systemd-resolved",
+    ]
+}
 
 /// What is important elsewhere: here systemd has the network and the timers, there is no firmware that
 /// describes the machine, and nobody sees debconf's questions.
@@ -62,6 +64,8 @@ pub struct DebianRequest {
     pub mirror: Option<String>,
     /// The suite, where the name gives none; `trixie` if `None`.
     pub suite: Option<String>,
+    /// For which machines.
+    pub architecture: Architecture,
     /// Packages to have besides the usual ones.
     pub include: Vec<String>,
     /// Asks the mirror whether there are newer packages than those of a template.
@@ -73,7 +77,7 @@ pub struct DebianRequest {
 pub struct DebianImage {
     /// Its name with the suite and what it includes: `debian:trixie+git`.
     pub name: String,
-    /// The kernel: a RISC-V Linux `Image`.
+    /// The kernel: a RISC-V Linux `Image`, or a `bzImage` for x86-64.
     pub kernel: PathBuf,
     /// The initial RAM disk, which mounts `/dev/vda`.
     pub initrd: PathBuf,
@@ -121,13 +125,14 @@ pub(crate) fn ensure(
     progress: &dyn Progress,
 ) -> Result<DebianImage, Error> {
     let variant = Variant::new(&request.name, request.suite.as_deref(), &request.include)?;
-    let folder = Folder::of(setup, &variant.folder());
+    let architecture = request.architecture;
+    let folder = Folder::of(setup, &variant.folder(), architecture);
     if !request.refresh
         && let Some(manifest) = folder.usable(&Silent)
     {
         return Ok(folder.image(&manifest));
     }
-    let _lock = setup.lock(&format!("{NAME}:{}", variant.folder()), progress)?;
+    let _lock = setup.lock(&lock(&variant.folder(), architecture), progress)?;
     // Another process may have built it while this one waited.
     let there = folder.usable(progress);
     if let Some(manifest) = &there
@@ -135,8 +140,14 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(manifest));
     }
-    let suites = Suites::open(setup, request.mirror.as_deref(), &variant.suite, progress)?;
-    let chosen = choose(&suites, &variant)?;
+    let suites = Suites::open(
+        setup,
+        request.mirror.as_deref(),
+        &variant.suite,
+        architecture,
+        progress,
+    )?;
+    let chosen = choose(&suites, &variant, architecture)?;
     let records: Vec<PackageRecord> = chosen.iter().map(|(_, record)| record.clone()).collect();
     if let Some(manifest) = there
         && manifest.packages == records
@@ -150,8 +161,9 @@ pub(crate) fn ensure(
     let packages: Vec<Package> = records.iter().map(|record| record.package(setup)).collect();
     let build = Build {
         folder: &folder,
-        staging: folder.0.join(".building"),
+        staging: folder.path.join(".building"),
         plan: system::Plan {
+            architecture,
             packages: &packages,
             sources: &suites.sources,
             date: suites.date().as_second(),
@@ -166,7 +178,7 @@ pub(crate) fn ensure(
     let manifest = Manifest {
         name: variant.title(),
         kernel_version: built.kernel_version,
-        recipe: recipe(),
+        recipe: recipe(architecture),
         suite_date: suites.date(),
         built: Timestamp::now(),
         packages: records,
@@ -183,6 +195,7 @@ pub(crate) fn ensure(
 pub(crate) fn remove(
     setup: &Setup,
     name: &str,
+    architecture: Architecture,
     needed: &[PathBuf],
     progress: &dyn Progress,
 ) -> Result<String, Error> {
@@ -191,38 +204,47 @@ pub(crate) fn remove(
         _ => name.to_owned(),
     };
     let is_named = |folder: &String| {
-        let manifest = Folder::of(setup, folder).manifest();
+        let manifest = Folder::of(setup, folder, architecture).manifest();
         manifest.is_some_and(|manifest| manifest.name == name)
     };
-    let Some(variant) = folders(setup).find(is_named) else {
+    let Some(variant) = folders(setup, architecture).find(is_named) else {
         return Err(Error::NotHere { name });
     };
-    let _lock = setup.lock(&format!("{NAME}:{variant}"), progress)?;
-    let folder = Folder::of(setup, &variant);
+    let _lock = setup.lock(&lock(&variant, architecture), progress)?;
+    let folder = Folder::of(setup, &variant, architecture);
     let disk = folder.manifest().map(|manifest| manifest.disk.file);
-    let path = folder.0.join(disk.unwrap_or_default());
+    let path = folder.path.join(disk.unwrap_or_default());
     if kept::is_needed(&path, needed) {
         return Err(Error::Needed { name, path });
     }
-    kept::remove(&folder.0, &name)?;
+    kept::remove(&folder.path, &name)?;
     Ok(name)
 }
 
+/// What whoever changes a template holds.
+fn lock(variant: &str, architecture: Architecture) -> String {
+    architecture.mark(&format!("{NAME}:{variant}"))
+}
+
 /// The names of the folders that may hold templates.
-fn folders(setup: &Setup) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(setup.data.join("images").join(NAME));
+fn folders(setup: &Setup, architecture: Architecture) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(Folder::all(setup, architecture));
     let entries = entries.into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
 /// The templates that there are, and the one that there could be.
 pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
-    let mut names = vec![DEFAULT_SUITE.to_owned()];
-    names.extend(folders(setup).filter(|name| name != DEFAULT_SUITE));
-    names[1..].sort();
-    let summaries = names.iter().filter_map(|name| {
-        let manifest = Folder::of(setup, name).manifest();
-        if manifest.is_none() && name != DEFAULT_SUITE {
+    let mut names = vec![(Architecture::default(), DEFAULT_SUITE.to_owned())];
+    let known = |architecture| folders(setup, architecture).map(move |name| (architecture, name));
+    names.extend(Architecture::ALL.into_iter().flat_map(known));
+    names[1..]
+        .sort_by_key(|(architecture, name)| (name != DEFAULT_SUITE, name.clone(), *architecture));
+    names.dedup();
+    let summaries = names.iter().filter_map(|(architecture, name)| {
+        let manifest = Folder::of(setup, name, *architecture).manifest();
+        let is_default = name == DEFAULT_SUITE && *architecture == Architecture::default();
+        if manifest.is_none() && !is_default {
             return None;
         }
         let known =
@@ -231,6 +253,7 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
             name: manifest
                 .as_ref()
                 .map_or_else(|| format!("{NAME}:{name}"), |m| m.name.clone()),
+            architecture: *architecture,
             description: DESCRIPTION.to_owned(),
             cached: manifest.is_some(),
             size: manifest.as_ref().map_or(0, Manifest::space),
@@ -243,7 +266,11 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
 }
 
 /// The packages of a variant, each after what it depends on, with the suite that each is from.
-fn choose(suites: &Suites<'_>, variant: &Variant) -> Result<Vec<(usize, PackageRecord)>, Error> {
+fn choose(
+    suites: &Suites<'_>,
+    variant: &Variant,
+    architecture: Architecture,
+) -> Result<Vec<(usize, PackageRecord)>, Error> {
     let universe = Universe::new(&variant.suite, suites.indices());
     let mut names: Vec<&str> = variant.include.iter().map(String::as_str).collect();
     names.extend(
@@ -251,7 +278,7 @@ fn choose(suites: &Suites<'_>, variant: &Variant) -> Result<Vec<(usize, PackageR
             .at_least(Priority::Important)
             .filter(|name| !LEFT_OUT.contains(name)),
     );
-    names.extend(ADDED);
+    names.extend(added(architecture));
     let chosen = universe.resolve(&names)?;
     chosen
         .iter()
@@ -265,13 +292,13 @@ fn choose(suites: &Suites<'_>, variant: &Variant) -> Result<Vec<(usize, PackageR
 }
 
 /// What templates are built from, besides packages; another recipe means another template.
-fn recipe() -> Sha256 {
+fn recipe(architecture: Architecture) -> Sha256 {
     let parts = [
         RECIPE.to_owned(),
-        ADDED.join(" "),
+        added(architecture).join(" "),
         LEFT_OUT.join(" "),
         initrd::recipe(),
-        files::recipe(),
+        files::recipe(architecture),
     ];
     Sha256::of(parts.join("\n").as_bytes())
 }
@@ -323,13 +350,14 @@ impl Build<'_> {
         clade_store::write(&kernel, &boot.kernel)?;
         clade_store::write(&initrd, &boot.initrd)?;
         let first = FirstBoot {
+            architecture: self.plan.architecture,
             kernel: kernel.clone(),
             initrd: initrd.clone(),
             cmdline: String::new(),
             disk: disk.clone(),
         };
         let word = Sha256::of(&random()?).short();
-        let log = self.folder.0.join("configure.log");
+        let log = self.folder.path.join("configure.log");
         first.run(runner, &word, self.plan.packages.len(), &log, progress)?;
         Ok(Built {
             kernel_version: boot.kernel_version,
@@ -344,7 +372,7 @@ impl Build<'_> {
         if free < NEEDED_SPACE {
             return Err(Error::NoSpace {
                 what: "the image debian".to_owned(),
-                folder: self.folder.0.clone(),
+                folder: self.folder.path.clone(),
                 needed: NEEDED_SPACE,
                 free,
             });
@@ -355,11 +383,11 @@ impl Build<'_> {
     /// Gives a finished file its name, and makes it hard to write to by mistake.
     fn keep(&self, kind: &str, path: &Path, word: &str) -> Result<KeptFile, Error> {
         let name = format!("{kind}-{word}");
-        let kept = self.folder.0.join(&name);
+        let kept = self.folder.path.join(&name);
         fs::set_permissions(path, Permissions::from_mode(0o444))
             .map_err(|error| clade_store::Error::io("protect", path, error))?;
         clade_store::rename(path, &kept)?;
-        KeptFile::of(&self.folder.0, name)
+        KeptFile::of(&self.folder.path, name)
     }
 }
 
@@ -387,15 +415,26 @@ impl Manifest {
 }
 
 /// Where one variant's template is kept.
-struct Folder(PathBuf);
+struct Folder {
+    path: PathBuf,
+    architecture: Architecture,
+}
 
 impl Folder {
-    fn of(setup: &Setup, name: &str) -> Self {
-        Self(setup.data.join("images").join(NAME).join(name))
+    fn of(setup: &Setup, name: &str, architecture: Architecture) -> Self {
+        Self {
+            path: Self::all(setup, architecture).join(name),
+            architecture,
+        }
+    }
+
+    /// The folder with those of all variants.
+    fn all(setup: &Setup, architecture: Architecture) -> PathBuf {
+        architecture.part_of(setup.data.join("images")).join(NAME)
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.0.join(kept::MANIFEST)
+        self.path.join(kept::MANIFEST)
     }
 
     fn manifest(&self) -> Option<Manifest> {
@@ -406,13 +445,15 @@ impl Folder {
 
     /// The manifest, if it is of this version of Clade and the files are as they were.
     fn usable(&self, progress: &dyn Progress) -> Option<Manifest> {
-        let manifest = self.manifest().filter(|m| m.recipe == recipe())?;
+        let manifest = self
+            .manifest()
+            .filter(|m| m.recipe == recipe(self.architecture))?;
         for file in manifest.files() {
-            if !file.stamp.holds(&self.0.join(&file.file)) {
+            if !file.stamp.holds(&self.path.join(&file.file)) {
                 progress.message(&format!(
                     "the image {} is damaged ({} is not what it was); building it again",
                     manifest.name,
-                    self.0.join(&file.file).display()
+                    self.path.join(&file.file).display()
                 ));
                 return None;
             }
@@ -423,12 +464,12 @@ impl Folder {
     /// Makes a manifest the valid one, and removes the files of those before.
     fn publish(&self, manifest: &Manifest) -> Result<(), Error> {
         kept::write(&self.manifest_path(), manifest)?;
-        kept::sweep(&self.0, &manifest.files().map(|file| file.file.as_str()));
+        kept::sweep(&self.path, &manifest.files().map(|file| file.file.as_str()));
         Ok(())
     }
 
     fn image(&self, manifest: &Manifest) -> DebianImage {
-        let path = |file: &KeptFile| self.0.join(&file.file);
+        let path = |file: &KeptFile| self.path.join(&file.file);
         DebianImage {
             name: manifest.name.clone(),
             kernel: path(&manifest.kernel),

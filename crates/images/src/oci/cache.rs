@@ -13,12 +13,14 @@ use super::image::{OciImage, OciProcess, RECIPE};
 use super::name::Name;
 use crate::archive::Setup;
 use crate::kept::{self, Stamp};
-use crate::{Error, ImageSummary, Progress};
+use crate::{Architecture, Error, ImageSummary, Progress};
 
 /// The record beside a file system; written last, it makes it valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) recipe: u32,
+    #[serde(default)]
+    pub(super) architecture: Architecture,
     pub(super) built: Timestamp,
     pub(super) process: OciProcess,
     /// The file's stamp.
@@ -31,6 +33,8 @@ pub(super) struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Pulled {
     name: String,
+    #[serde(default)]
+    architecture: Architecture,
     digest: Sha256,
 }
 
@@ -39,11 +43,13 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
     let cache = Cache::of(setup);
     let mut images: Vec<_> = cache
         .pulled()
-        .filter_map(|Pulled { name, digest }| {
+        .filter_map(|pulled| {
+            let digest = pulled.digest;
             let record = cache.record(digest)?;
             let root = fs::metadata(cache.root(digest)).ok()?;
             Some(ImageSummary {
-                name,
+                name: pulled.name,
+                architecture: pulled.architecture,
                 description: describe(&record.process),
                 cached: true,
                 size: root.blocks() * 512,
@@ -53,7 +59,7 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
             })
         })
         .collect();
-    images.sort_by(|a, b| a.name.cmp(&b.name));
+    images.sort_by(|a, b| (&a.name, a.architecture).cmp(&(&b.name, b.architecture)));
     images
 }
 
@@ -68,13 +74,14 @@ pub(super) const LOCK: &str = "OCI images";
 pub(crate) fn remove(
     setup: &Setup,
     name: &str,
+    architecture: Architecture,
     needed: &[PathBuf],
     progress: &dyn Progress,
 ) -> Result<String, Error> {
     let name = Name::parse(name)?.to_string();
     let cache = Cache::of(setup);
     let _lock = setup.lock(LOCK, progress)?;
-    let Some(digest) = cache.digest_of(&name) else {
+    let Some(digest) = cache.digest_of(&name, architecture) else {
         return Err(Error::NotHere { name });
     };
     let names = cache.pulled().filter(|pulled| pulled.digest == digest);
@@ -82,7 +89,7 @@ pub(crate) fn remove(
     if names.count() == 1 && kept::is_needed(&path, needed) {
         return Err(Error::Needed { name, path });
     }
-    let record = cache.name_path(&name);
+    let record = cache.name_path(&name, architecture);
     fs::remove_file(&record).map_err(|error| clade_store::Error::io("remove", &record, error))?;
     cache.sweep(needed)?;
     Ok(name)
@@ -114,23 +121,33 @@ impl Cache {
         self.root(digest).with_file_name("image.json")
     }
 
-    fn name_path(&self, name: &str) -> PathBuf {
-        let file = format!("{}.json", Sha256::of(name.as_bytes()).short());
+    fn name_path(&self, name: &str, architecture: Architecture) -> PathBuf {
+        let sum = Sha256::of(architecture.mark(name).as_bytes());
+        let file = format!("{}.json", sum.short());
         self.0.join("names").join(file)
     }
 
-    pub(super) fn digest_of(&self, name: &str) -> Option<Sha256> {
-        let pulled: Pulled = kept::read(&self.name_path(name))?;
-        (pulled.name == name).then_some(pulled.digest)
+    pub(super) fn digest_of(&self, name: &str, architecture: Architecture) -> Option<Sha256> {
+        let pulled: Pulled = kept::read(&self.name_path(name, architecture))?;
+        let is_meant = pulled.name == name && pulled.architecture == architecture;
+        is_meant.then_some(pulled.digest)
     }
 
-    pub(super) fn remember(&self, name: &str, digest: Sha256) -> Result<(), Error> {
-        if self.digest_of(name) == Some(digest) {
+    pub(super) fn remember(
+        &self,
+        name: &str,
+        architecture: Architecture,
+        digest: Sha256,
+    ) -> Result<(), Error> {
+        if self.digest_of(name, architecture) == Some(digest) {
             return Ok(());
         }
-        let name_path = self.name_path(name);
-        let name = name.to_owned();
-        kept::write(&name_path, &Pulled { name, digest })
+        let pulled = Pulled {
+            name: name.to_owned(),
+            architecture,
+            digest,
+        };
+        kept::write(&self.name_path(name, architecture), &pulled)
     }
 
     fn pulled(&self) -> impl Iterator<Item = Pulled> {
@@ -144,9 +161,15 @@ impl Cache {
         (record.recipe == RECIPE && record.root.holds(&self.root(digest))).then_some(record)
     }
 
-    pub(super) fn image(&self, name: &str, digest: Sha256) -> Option<OciImage> {
+    /// An image that is there, if it is for this architecture.
+    pub(super) fn image(
+        &self,
+        name: &str,
+        architecture: Architecture,
+        digest: Sha256,
+    ) -> Option<OciImage> {
         let record = self.record(digest)?;
-        Some(OciImage {
+        (record.architecture == architecture).then(|| OciImage {
             name: name.to_owned(),
             digest,
             root: self.root(digest),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use clade_store::Sha256;
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Architecture, Error};
 
 /// Largest document that is read, in bytes: registries are asked to take 4 MiB (OCI Distribution
 /// Specification, section "Pushing Manifests").
@@ -62,8 +62,8 @@ struct Platform {
 }
 
 impl Platform {
-    fn is_ours(&self) -> bool {
-        self.os == "linux" && self.architecture == "riscv64"
+    fn is_for(&self, architecture: Architecture) -> bool {
+        self.os == "linux" && self.architecture == architecture.name()
     }
 
     fn name(&self) -> String {
@@ -141,12 +141,14 @@ impl Top {
 }
 
 impl Index {
-    /// The manifest for linux/riscv64; if none says what it is for, the only one there is. Else the
+    /// The manifest for Linux on this architecture; if none says what it is for, the only one there is. Else the
     /// names of the platforms that there are.
-    pub(crate) fn choose(&self) -> Result<&Descriptor, Vec<String>> {
+    pub(crate) fn choose(&self, architecture: Architecture) -> Result<&Descriptor, Vec<String>> {
         let platform = |descriptor: &Descriptor| descriptor.platform.clone();
-        let ours = |descriptor: &&Descriptor| platform(descriptor).is_some_and(|of| of.is_ours());
-        if let Some(found) = self.manifests.iter().find(ours) {
+        let is_wanted = |descriptor: &&Descriptor| {
+            platform(descriptor).is_some_and(|of| of.is_for(architecture))
+        };
+        if let Some(found) = self.manifests.iter().find(is_wanted) {
             return Ok(found);
         }
         if let [only] = self.manifests.as_slice()
@@ -217,8 +219,8 @@ impl Config {
     }
 
     /// The platform's name, unless it is ours.
-    pub(crate) fn foreign_platform(&self) -> Option<String> {
-        (!self.platform.is_ours()).then(|| self.platform.name())
+    pub(crate) fn foreign_platform(&self, architecture: Architecture) -> Option<String> {
+        (!self.platform.is_for(architecture)).then(|| self.platform.name())
     }
 
     pub(crate) fn process(self) -> Process {
@@ -229,6 +231,8 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RISCV: Architecture = Architecture::Riscv64;
     use serde_json::json;
 
     fn descriptor(platform: Option<(&str, &str)>) -> serde_json::Value {
@@ -261,13 +265,13 @@ mod tests {
             Some(("unknown", "unknown")),
         ]);
         assert_eq!(
-            many.choose().unwrap().sha256().unwrap(),
+            many.choose(RISCV).unwrap().sha256().unwrap(),
             Sha256::of(b"riscv64")
         );
-        assert!(index(&[None]).choose().is_ok());
-        assert_eq!(index(&[None, None]).choose(), Err(Vec::new()));
+        assert!(index(&[None]).choose(RISCV).is_ok());
+        assert_eq!(index(&[None, None]).choose(RISCV), Err(Vec::new()));
         let foreign = index(&[Some(("linux", "amd64")), Some(("unknown", "unknown"))]);
-        assert_eq!(foreign.choose(), Err(vec!["linux/amd64".to_owned()]));
+        assert_eq!(foreign.choose(RISCV), Err(vec!["linux/amd64".to_owned()]));
     }
 
     #[test]
@@ -289,7 +293,7 @@ mod tests {
     fn a_configuration_may_leave_out_almost_everything() {
         let bare = json!({"architecture": "riscv64", "os": "linux", "rootfs": {"diff_ids": []}});
         let config = Config::parse(bare.to_string().as_bytes(), 0).unwrap();
-        assert_eq!(config.foreign_platform(), None);
+        assert_eq!(config.foreign_platform(RISCV), None);
         assert_eq!(config.process(), Process::default());
         assert!(Config::parse(bare.to_string().as_bytes(), 1).is_err());
         let full = json!({
@@ -298,7 +302,10 @@ mod tests {
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", Sha256::of(b""))]},
         });
         let config = Config::parse(full.to_string().as_bytes(), 1).unwrap();
-        assert_eq!(config.foreign_platform().as_deref(), Some("linux/arm64/v8"));
+        assert_eq!(
+            config.foreign_platform(RISCV).as_deref(),
+            Some("linux/arm64/v8")
+        );
         assert_eq!(config.diff_ids().unwrap(), [Sha256::of(b"")]);
         assert_eq!(config.process().cmd, Some(vec!["sh".to_owned()]));
     }

@@ -19,7 +19,7 @@ use super::registry::Registry;
 use super::source::{Source, Watched, foreign, resolve};
 use crate::archive::Setup;
 use crate::kept::{self, Stamp};
-use crate::{Error, Progress};
+use crate::{Architecture, Error, Progress};
 
 /// Changes whenever the same layers make another file system.
 pub(super) const RECIPE: u32 = 1;
@@ -36,6 +36,8 @@ pub struct OciRequest {
     /// A reference as Docker writes it (`alpine`, `host:5000/name:tag`, `name@sha256:...`),
     /// `oci:FOLDER[:TAG]`, `oci-archive:FILE[:TAG]`, or the path of either.
     pub name: String,
+    /// For which machines.
+    pub architecture: Architecture,
     /// Registries, as `HOST[:PORT]`, that are spoken to without encryption; those on this host are in
     /// any case.
     pub insecure_registries: Vec<String>,
@@ -48,7 +50,7 @@ pub struct OciRequest {
 pub struct OciImage {
     /// Its whole name: `docker.io/library/alpine:latest`.
     pub name: String,
-    /// The checksum of its manifest for linux/riscv64.
+    /// The checksum of its manifest.
     pub digest: Sha256,
     /// The raw image of an ext4 file system; it never changes.
     pub root: PathBuf,
@@ -94,8 +96,8 @@ pub(crate) fn ensure(
     let cache = Cache::of(setup);
     if matches!(name, Name::Registry(_))
         && !request.refresh
-        && let Some(digest) = cache.digest_of(&whole)
-        && let Some(image) = cache.image(&whole, digest)
+        && let Some(digest) = cache.digest_of(&whole, request.architecture)
+        && let Some(image) = cache.image(&whole, request.architecture, digest)
     {
         return Ok(image);
     }
@@ -108,22 +110,23 @@ pub(crate) fn ensure(
         Name::Layout { folder, tag } => Box::new(Layout::new(folder, tag.as_deref(), &whole)),
         Name::Archive { file, tag } => Box::new(ImageArchive::open(file, tag.as_deref(), &whole)?),
     };
-    let (digest, manifest) = resolve(&mut *source, &whole)?;
+    let (digest, manifest) = resolve(&mut *source, &whole, request.architecture)?;
     // Until it has its name, nobody may take it for one that nobody needs.
     let _named = setup.share(LOCK, progress)?;
-    let image = match cache.image(&whole, digest) {
+    let image = match cache.image(&whole, request.architecture, digest) {
         Some(image) => image,
         None => {
             let making = Making {
                 setup,
                 cache: &cache,
                 name: &whole,
+                architecture: request.architecture,
                 progress,
             };
             making.make_once(&mut *source, digest, &manifest)?
         }
     };
-    cache.remember(&whole, digest)?;
+    cache.remember(&whole, request.architecture, digest)?;
     Ok(image)
 }
 
@@ -132,6 +135,7 @@ struct Making<'a> {
     setup: &'a Setup,
     cache: &'a Cache,
     name: &'a str,
+    architecture: Architecture,
     progress: &'a dyn Progress,
 }
 
@@ -145,7 +149,7 @@ impl Making<'_> {
         let lock = format!("image-{}", digest.short());
         let _lock = self.setup.lock(&lock, self.progress)?;
         // Another process may have made it while this one waited.
-        match self.cache.image(self.name, digest) {
+        match self.cache.image(self.name, self.architecture, digest) {
             Some(image) => Ok(image),
             None => self.make(source, digest, manifest),
         }
@@ -160,8 +164,8 @@ impl Making<'_> {
         let json = fs::read(self.fetch(source, &manifest.config, "configuration")?)
             .map_err(|error| Error::malformed("the image's configuration", error))?;
         let config = Config::parse(&json, manifest.layers.len())?;
-        if let Some(platform) = config.foreign_platform() {
-            return Err(foreign(self.name, &[platform]));
+        if let Some(platform) = config.foreign_platform(self.architecture) {
+            return Err(foreign(self.name, &[platform], self.architecture));
         }
         let count = manifest.layers.len();
         let mut layers = Vec::new();
@@ -172,6 +176,7 @@ impl Making<'_> {
         self.build(&layers, &config.diff_ids()?, digest)?;
         let record = Record {
             recipe: RECIPE,
+            architecture: self.architecture,
             built: Timestamp::now(),
             process: config.process().into(),
             root: Stamp::of(&self.cache.root(digest))?,

@@ -6,7 +6,7 @@ use std::path::Path;
 use clade_store::Sha256;
 
 use super::document::{Descriptor, Index, Manifest, Top};
-use crate::{Error, Progress};
+use crate::{Architecture, Error, Progress};
 
 /// How deep an index may lie in another.
 const MAX_DEPTH: u32 = 4;
@@ -30,13 +30,17 @@ pub(crate) trait Source {
     ) -> Result<(), Error>;
 }
 
-/// Finds the manifest for linux/riscv64, and its checksum. `name` is the image's, for people.
-pub(crate) fn resolve(source: &mut dyn Source, name: &str) -> Result<(Sha256, Manifest), Error> {
+/// Finds the manifest for Linux on this architecture, and its checksum. `name` is the image's, for people.
+pub(crate) fn resolve(
+    source: &mut dyn Source,
+    name: &str,
+    architecture: Architecture,
+) -> Result<(Sha256, Manifest), Error> {
     let mut json = source.top()?;
     for _ in 0..MAX_DEPTH {
         match Top::parse(&json)? {
             Top::Manifest(manifest) => return Ok((Sha256::of(&json), manifest)),
-            Top::Index(index) => json = chosen(source, name, &index)?,
+            Top::Index(index) => json = chosen(source, name, &index, architecture)?,
         }
     }
     Err(Error::malformed(
@@ -45,10 +49,15 @@ pub(crate) fn resolve(source: &mut dyn Source, name: &str) -> Result<(Sha256, Ma
     ))
 }
 
-fn chosen(source: &mut dyn Source, name: &str, index: &Index) -> Result<Vec<u8>, Error> {
+fn chosen(
+    source: &mut dyn Source,
+    name: &str,
+    index: &Index,
+    architecture: Architecture,
+) -> Result<Vec<u8>, Error> {
     let descriptor = index
-        .choose()
-        .map_err(|platforms| foreign(name, &platforms))?;
+        .choose(architecture)
+        .map_err(|platforms| foreign(name, &platforms, architecture))?;
     let expected = descriptor.sha256()?;
     let json = source.manifest(descriptor)?;
     match Sha256::of(&json) {
@@ -61,13 +70,14 @@ fn chosen(source: &mut dyn Source, name: &str, index: &Index) -> Result<Vec<u8>,
     }
 }
 
-/// The image is for other machines than ours.
-pub(crate) fn foreign(name: &str, platforms: &[String]) -> Error {
+/// The image is for other machines than wanted.
+pub(crate) fn foreign(name: &str, platforms: &[String], wanted: Architecture) -> Error {
     let platforms = match platforms {
         [] => "no platform that it names".to_owned(),
         names => names.join(", "),
     };
     Error::Platform {
+        wanted,
         name: name.to_owned(),
         platforms,
     }

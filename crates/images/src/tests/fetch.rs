@@ -448,7 +448,7 @@ fn firmware_is_unpacked_once_for_each_version_of_its_package() {
 #[test]
 fn a_removed_image_is_gone_until_it_is_wanted_again() {
     let world = World::new();
-    let remove = || image::remove(&world.setup(), "mini", &world.said);
+    let remove = || image::remove(&world.setup(), "mini", Architecture::Riscv64, &world.said);
     let absent = |error: Error| assert!(matches!(error, Error::NotHere { .. }), "{error}");
     absent(remove().unwrap_err());
     let image = world.ensure().unwrap();

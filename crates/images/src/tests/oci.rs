@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::server::Server;
 use super::world::World;
-use crate::{Error, OciImage, OciRequest, oci};
+use crate::{Architecture, Error, OciImage, OciRequest, oci};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -243,7 +243,13 @@ fn what_is_removed_takes_with_it_what_no_other_name_needs() {
     let setup = registry.world.setup();
     let remove_needing = |name: &str, needed: &[PathBuf]| {
         let name = registry.request(name).name;
-        oci::remove(&setup, &name, needed, &registry.world.said)
+        oci::remove(
+            &setup,
+            &name,
+            Architecture::Riscv64,
+            needed,
+            &registry.world.said,
+        )
     };
     let remove = |name: &str| remove_needing(name, &[]);
     let blobs = || fs::read_dir(setup.cache.join("oci/blobs")).unwrap().count();
@@ -301,6 +307,22 @@ fn of_an_index_the_manifest_for_riscv64_is_taken() {
         error.contains("linux/amd64") && error.contains("riscv64"),
         "{error}"
     );
+    // One name may be here for several.
+    let ensure_for = |architecture| {
+        let request = OciRequest {
+            architecture,
+            ..registry.request("many")
+        };
+        oci::ensure(&registry.world.setup(), &request, &registry.world.said)
+    };
+    let other = ensure_for(Architecture::Amd64).unwrap();
+    let sum = format!("sha256:{}", other.digest);
+    assert_eq!(sum, digest(&platforms[0].0.manifest));
+    assert_eq!(ensure_for(Architecture::Riscv64).unwrap(), image);
+    let listed = oci::list(&registry.world.setup());
+    let architectures: Vec<_> = listed.iter().map(|image| image.architecture).collect();
+    assert_eq!(architectures, Architecture::ALL);
+    assert_eq!(listed[0].name, listed[1].name);
     // Without an index, only the configuration tells.
     let by_digest = format!("many@{}", digest(&platforms[0].0.manifest));
     let error = registry.error(&by_digest);

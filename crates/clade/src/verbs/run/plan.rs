@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use clade_images::{DebianRequest, Image, Request, Source};
+use clade_images::{Architecture, DebianRequest, Image, Request, Source};
 use clade_manager::Order;
 use clade_ssh::Key;
 use clade_vmm::spec::{EngineKind, Interrupts, MachineConfig};
@@ -84,6 +84,7 @@ impl Run {
                 mirror: self.mirror,
                 suite: self.suite,
                 include: self.include,
+                architecture: Architecture::default(),
                 refresh: false,
             };
             let words =
@@ -94,6 +95,7 @@ impl Run {
             name,
             mirror: self.mirror,
             suite: self.suite,
+            architecture: Architecture::default(),
             refresh: false,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;

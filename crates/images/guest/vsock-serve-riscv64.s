@@ -6,9 +6,9 @@
 # peer's address, and do not know what to make of this family's. As soon as it listens, it says
 # READY=1 to the host.
 #
-# Linux's system calls for riscv64, nothing else. Made from this text into `vsock-serve` with:
-#   riscv64-linux-gnu-as -march=rv64imac -o vsock-serve.o vsock-serve.s
-#   riscv64-linux-gnu-ld -n -s --build-id=none -o vsock-serve vsock-serve.o
+# Linux's system calls for riscv64, nothing else. Made from this text into `vsock-serve-riscv64` with:
+#   riscv64-linux-gnu-as -march=rv64imac -o vsock-serve.o vsock-serve-riscv64.s
+#   riscv64-linux-gnu-ld -n -s --build-id=none -o vsock-serve-riscv64 vsock-serve.o
 
         .equ    SYS_DUP3, 24
         .equ    SYS_CLOSE, 57
