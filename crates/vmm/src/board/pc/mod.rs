@@ -57,6 +57,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
             ram: basics.ram.clone(),
             memory: bus.clone(),
             ports: port_bus.clone(),
+            cpu: clade_kvm::CpuModel::default(),
             start,
         },
     )?;
