@@ -215,3 +215,76 @@ fn check_disk(name: &str) {
         Err(error) => skip("the check of the disk", format!("no qemu-img: {error}")),
     }
 }
+
+/// What no two machines have in common, a line each.
+const OWN: &str = "hostname; cat /etc/machine-id; cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub; \
+    cat /proc/sys/kernel/random/uuid; head -c 64 /dev/urandom | base64 -w0; echo";
+
+#[test]
+fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
+    if let Some(reason) = obstacle() {
+        skip("clones of debian", reason);
+        return;
+    }
+    let _alone = alone();
+    let origin = &*format!("debian-origin-{}", std::process::id());
+    let clones = [1, 2].map(|number| format!("{origin}-{number}"));
+    let machines = [origin, &clones[0], &clones[1]];
+    let _removed = machines.map(Removed);
+    let install = "apt-get update && apt-get install -y sqlite3 >/dev/null && \
+        sqlite3 /root/d 'pragma journal_mode=wal; create table t (number integer, noise text)'";
+    let run = ["run", "-d", "--name", origin, "debian"];
+    done(&run);
+    done(&["wait", origin, "--for", "ready", "--timeout", "600"]);
+    done(&["exec", origin, "--", "sh", "-c", install]);
+    // Each row is a transaction of its own, which ends with a flush.
+    let write = "i=0; (while i=$((i + 1)); do \
+        echo \"insert into t values ($i, hex(randomblob(2000)));\"; done) | sqlite3 /root/d";
+    let load = format!("nohup sh -c {} >/dev/null 2>&1 &", quoted(write));
+    done(&["exec", origin, "--", "sh", "-c", &load]);
+    let rows = |name: &str| -> u64 {
+        let count = done(&[
+            "exec",
+            name,
+            "--",
+            "sqlite3",
+            "/root/d",
+            "select count(*) from t",
+        ]);
+        count.trim().parse().expect("a number")
+    };
+    let before = rows(origin);
+    done(&["clone", origin, "-n", "2", "--name-prefix", origin]);
+
+    let own = machines.map(|name| done(&["exec", name, "--", "sh", "-c", OWN]));
+    let own = own.each_ref().map(|told| told.lines().collect::<Vec<_>>());
+    for line in 0..5 {
+        let mut all = own.each_ref().map(|told| told[line]);
+        all.sort_unstable();
+        assert!(all[0] != all[1] && all[1] != all[2], "{all:?}");
+    }
+    for name in machines {
+        // Its writer goes on everywhere.
+        let found = rows(name);
+        let began = Instant::now();
+        while rows(name) == found {
+            assert!(
+                began.elapsed() < Duration::from_secs(120),
+                "{name} does not go on"
+            );
+        }
+        assert!(found >= before, "{name}: {found} rows of {before}");
+        let look = "pkill sqlite3; sqlite3 /root/d 'pragma integrity_check; \
+            select count(*) = max(number) and count(*) = count(distinct number) from t'";
+        assert_eq!(
+            done(&["exec", name, "--", "sh", "-c", look]),
+            "ok\n1\n",
+            "{name}"
+        );
+    }
+}
+
+/// For a shell, as one word.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
