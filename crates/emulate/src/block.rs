@@ -9,10 +9,15 @@ use clade_engine::PAGE_SIZE;
 use clade_riscv::isa::{self, Inst};
 
 use crate::memory::{HostAddress, Scalar};
+use crate::table::Table;
 
 /// The most instructions in a block, which bounds how long a hart goes without looking up.
 const MAX_INSTRUCTIONS: usize = 64;
-const SLOTS: usize = 1 << 14;
+
+/// Blocks that are kept of code that is executed in no other way.
+pub(crate) const ALL: usize = 1 << 14;
+/// Blocks that are kept to see which come again soon, and are to be translated.
+pub(crate) const RECENT: usize = 1 << 11;
 
 /// A run of instructions of which only the last may jump, trap by design or change how the
 /// following ones are fetched.
@@ -84,14 +89,15 @@ impl Block {
 
 /// Blocks by the address of their first instruction, each in the one slot that the address names.
 pub(crate) struct BlockCache {
-    slots: Vec<Option<Block>>,
+    slots: Table<Option<Box<Block>>>,
     generation: u64,
 }
 
 impl BlockCache {
-    pub(crate) fn new() -> Self {
+    /// A cache of so many blocks at most, a power of two.
+    pub(crate) fn new(blocks: usize) -> Self {
         Self {
-            slots: (0..SLOTS).map(|_| None).collect(),
+            slots: Table::new(blocks),
             generation: 0,
         }
     }
@@ -101,23 +107,34 @@ impl BlockCache {
         self.generation += 1;
     }
 
+    /// Gives up the block at `start`, if there is one.
+    pub(crate) fn forget(&mut self, start: HostAddress) {
+        self.slot(start).take_if(|block| block.start == start);
+    }
+
+    #[inline(always)]
+    fn slot(&mut self, start: HostAddress) -> &mut Option<Box<Block>> {
+        let last = self.slots.len() - 1;
+        &mut self.slots[(start.0 >> 1) & last]
+    }
+
     /// The block at `start`, the address of RAM from where the rest of the page may be decoded.
     /// `None` when the first instruction is illegal or crosses the page's end.
     #[inline(always)]
     pub(crate) fn fetch(&mut self, start: HostAddress) -> Option<&mut Block> {
         let generation = self.generation;
-        let slot = &mut self.slots[(start.0 >> 1) & (SLOTS - 1)];
+        let slot = self.slot(start);
         let hit = matches!(slot, Some(b) if b.start == start && b.generation == generation);
         if !hit {
             refill(slot, start, generation);
         }
-        slot.as_mut()
+        slot.as_deref_mut()
     }
 }
 
 #[cold]
 #[inline(never)]
-fn refill(slot: &mut Option<Block>, start: HostAddress, generation: u64) {
+fn refill(slot: &mut Option<Box<Block>>, start: HostAddress, generation: u64) {
     match slot {
         Some(block) if block.start == start && block.equals_memory() => {
             block.generation = generation;
@@ -125,7 +142,7 @@ fn refill(slot: &mut Option<Block>, start: HostAddress, generation: u64) {
         // An empty block is not kept: there is nothing by which to tell that memory has changed.
         _ => {
             let block = Block::decode(start, generation);
-            *slot = (!block.instructions.is_empty()).then_some(block);
+            *slot = (!block.instructions.is_empty()).then(|| Box::new(block));
         }
     }
 }

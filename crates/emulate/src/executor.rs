@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clade_engine::Exit;
 
-use crate::block::BlockCache;
+use crate::block::{self, BlockCache};
 use crate::core::{Core, Shared};
 use crate::interpreter::{self, Fetched};
 use crate::memory::HostAddress;
@@ -20,9 +20,12 @@ pub(crate) struct Executor {
 impl Executor {
     pub(crate) fn new(core: Core) -> Self {
         Self {
+            blocks: BlockCache::new(match core.shared.translator {
+                Some(_) => block::RECENT,
+                None => block::ALL,
+            }),
             shared: core.shared.clone(),
             core,
-            blocks: BlockCache::new(),
         }
     }
 
@@ -134,7 +137,10 @@ impl Executor {
         let first = block.instructions.first()?.op;
         block.executions = block.executions.saturating_add(1);
         let hot = block.executions > hot_after && translator::is_translatable(first);
-        hot.then(|| translator.translate(&mut self.core, at))?
+        let code = hot.then(|| translator.translate(&mut self.core, at))??;
+        // It is interpreted no more as long as there is code for it.
+        self.blocks.forget(at);
+        Some(code)
     }
 
     /// Does a piece of interpretation, and counts it.

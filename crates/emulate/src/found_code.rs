@@ -1,13 +1,16 @@
 //! What a hart has found of translated code lately, whatever virtual address it was at: the second
 //! place to look, when the cache of jumps does not know an address, and before the translator's lock.
 
+use zerocopy::FromZeros;
+
 use crate::memory::HostAddress;
+use crate::table::Table;
 
 /// Entries: a hart that boots a distribution runs code of some tens of thousands of addresses.
 const ENTRIES: usize = 1 << 14;
 
 /// Where the code for one instruction of guest memory is, as of one generation.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, FromZeros)]
 struct Entry {
     at: usize,
     /// Address of the translated code.
@@ -18,7 +21,7 @@ struct Entry {
 /// The cache of one hart.
 pub(crate) struct FoundCode {
     /// Empty until something is found, for harts that translate nothing.
-    entries: Vec<Entry>,
+    entries: Table<Entry>,
     /// Entries of other generations are void.
     generation: u64,
 }
@@ -26,7 +29,7 @@ pub(crate) struct FoundCode {
 impl Default for FoundCode {
     fn default() -> Self {
         Self {
-            entries: Vec::new(),
+            entries: Table::new(0),
             generation: 1,
         }
     }
@@ -42,7 +45,7 @@ impl FoundCode {
     /// Remembers that the code for the instruction at `at` is at `code`.
     pub(crate) fn insert(&mut self, at: HostAddress, code: usize) {
         if self.entries.is_empty() {
-            self.entries = vec![Entry::default(); ENTRIES];
+            self.entries = Table::new(ENTRIES);
         }
         self.entries[slot(at)] = Entry {
             at: at.0,

@@ -26,6 +26,7 @@ mod port;
 mod sbi;
 mod stats;
 mod stepper;
+mod table;
 mod time;
 mod tlb;
 mod translation;

@@ -8,8 +8,10 @@
 use clade_engine::PAGE_SIZE;
 use clade_riscv::csr::satp;
 use clade_riscv::hart::Mode;
+use zerocopy::FromZeros;
 
 use crate::memory::HostAddress;
+use crate::table::Table;
 
 /// Whose rules apply to an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +50,10 @@ const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
 /// A tag that no virtual page number equals.
 const NEVER: u64 = u64::MAX;
 
-/// One page. A tag is the page's virtual page number, or [`NEVER`]. Generated code reads this.
-#[derive(Clone, Copy)]
+/// One page. A tag is the page's virtual page number, or [`NEVER`], or 0 where that page is not
+/// looked for: then an unused entry is all zeros, as memory is that nobody has touched. Generated
+/// code reads this.
+#[derive(Clone, Copy, FromZeros)]
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) read: u64,
@@ -59,7 +63,15 @@ pub(crate) struct Entry {
     execute: u64,
 }
 
-const EMPTY: Entry = Entry {
+const UNUSED: Entry = Entry {
+    read: 0,
+    write: 0,
+    addend: 0,
+    execute: 0,
+};
+
+/// An unused entry where page 0 is looked for.
+const BARRED: Entry = Entry {
     read: NEVER,
     write: NEVER,
     addend: 0,
@@ -67,7 +79,7 @@ const EMPTY: Entry = Entry {
 };
 
 /// Where the code for one virtual address was translated to. Generated code reads this.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromZeros)]
 #[repr(C)]
 pub(crate) struct Jump {
     /// The virtual address, an even one; in an unused slot one that belongs to another slot.
@@ -99,26 +111,39 @@ pub(crate) struct Rights {
 
 /// One context of one address space.
 struct Member {
-    entries: Box<[Entry]>,
+    entries: Table<Entry>,
     /// Which of 64 equal parts of `entries` are in use, as bits: a flush costs what was used.
     used: u64,
     /// Bounds of the addresses with cached pieces of superpages, for the lower and the upper half
     /// of the address space: one `sfence.vma` must drop all pieces of a superpage.
     superpages: [Option<(u64, u64)>; 2],
-    jumps: Box<[Jump]>,
+    jumps: Table<Jump>,
     /// The pages of `jumps`' addresses, by a hash of their numbers.
     jump_pages: [u64; 16],
 }
 
 impl Member {
     fn new(entries: usize, jumps: usize) -> Self {
-        Self {
-            entries: vec![EMPTY; entries].into(),
+        let mut member = Self {
+            entries: Table::new(entries),
             used: 0,
             superpages: [None; 2],
-            jumps: (0..jumps).map(no_jump).collect(),
+            jumps: Table::new(jumps),
             jump_pages: [0; 16],
+        };
+        member.clear_page(0);
+        member.clear_page(entries - 1);
+        if let Some(first) = member.jumps.first_mut() {
+            *first = no_jump(0);
         }
+        member
+    }
+
+    /// Page 0 is looked for in the first slot, and, by an access that goes beyond the end of the
+    /// address space, in the last.
+    fn clear_page(&mut self, slot: usize) {
+        let barred = slot == 0 || slot == self.entries.len() - 1;
+        self.entries[slot] = if barred { BARRED } else { UNUSED };
     }
 
     fn clear_jumps(&mut self) {
@@ -129,14 +154,22 @@ impl Member {
     }
 
     fn flush(&mut self) {
-        let part = part_size(&self.entries);
-        while self.used != 0 {
-            let index = self.used.trailing_zeros() as usize;
-            self.used &= self.used - 1;
-            self.entries[index * part..][..part].fill(EMPTY);
+        if self.used != 0 {
+            let last = self.entries.len() - 1;
+            self.used_parts().for_each(|part| part.fill(UNUSED));
+            self.clear_page(0);
+            self.clear_page(last);
+            self.used = 0;
         }
         self.superpages = [None; 2];
         self.flush_jumps();
+    }
+
+    /// The parts of `entries` that are in use.
+    fn used_parts(&mut self) -> impl Iterator<Item = &mut [Entry]> {
+        let (used, size) = (self.used, part_size(&self.entries));
+        let parts = self.entries.chunks_mut(size).enumerate();
+        parts.filter_map(move |(index, part)| (used >> index & 1 != 0).then_some(part))
     }
 
     fn flush_jumps(&mut self) {
@@ -152,7 +185,10 @@ impl Member {
         }
         let page = address >> PAGE_SHIFT;
         let index = page as usize & (self.entries.len() - 1);
-        self.entries[index] = EMPTY;
+        // What was never used is left alone, to take up no memory.
+        if self.used >> (index / part_size(&self.entries)) & 1 != 0 {
+            self.clear_page(index);
+        }
         let (word, bit) = jump_page(page);
         if self.jump_pages[word] & bit != 0 {
             self.flush_jumps_of(page);
@@ -198,7 +234,10 @@ const SUPERVISOR: usize = 1;
 /// The TLB of one hart.
 pub(crate) struct Tlb {
     members: Vec<Member>,
-    spaces: [AddressSpace; SPACES],
+    /// Those that were chosen, [`SPACES`] at most.
+    spaces: Vec<AddressSpace>,
+    /// How many entries and jumps a member has.
+    sizes: (usize, usize),
     current: usize,
     choices: u64,
     /// Whether the supervisor's member holds pages of the current address space alone.
@@ -213,27 +252,33 @@ impl Tlb {
         let fits = |count: usize| count.is_power_of_two() && (2..=4096).contains(&count);
         assert!(fits(entries) && fits(jumps), "sizes are powers of two");
         // Code is fetched by User, Supervisor and Machine only.
-        let with_jumps = || Member::new(entries, jumps);
-        let mut members = vec![with_jumps(), with_jumps()];
-        let spaces = std::array::from_fn(|index| {
-            members.push(with_jumps());
-            members.push(Member::new(entries, 0));
-            AddressSpace {
-                // No legal value until it is chosen, but for the one that harts start with.
-                satp: if index == 0 { 0 } else { u64::MAX },
-                chosen: 0,
-                user: members.len() - 2,
-                supervisor_user_memory: members.len() - 1,
-            }
-        });
-        Self {
-            members,
-            spaces,
+        let member = || Member::new(entries, jumps);
+        let mut tlb = Self {
+            members: vec![member(), member()],
+            spaces: Vec::with_capacity(SPACES),
+            sizes: (entries, jumps),
             current: 0,
             choices: 0,
             supervisor_private: false,
             changes: 0,
-        }
+        };
+        // The one that harts start with.
+        tlb.add_space(0);
+        tlb
+    }
+
+    fn add_space(&mut self, satp: u64) -> usize {
+        let (entries, jumps) = self.sizes;
+        let user = self.members.len();
+        self.members.push(Member::new(entries, jumps));
+        self.members.push(Member::new(entries, 0));
+        self.spaces.push(AddressSpace {
+            satp,
+            chosen: 0,
+            user,
+            supervisor_user_memory: user + 1,
+        });
+        self.spaces.len() - 1
     }
 
     /// A number that changes when pages were flushed or another address space was chosen.
@@ -355,15 +400,20 @@ impl Tlb {
         self.choices += 1;
         self.changes += 1;
         let known = self.spaces.iter().position(|space| space.satp == satp);
-        self.current = known.unwrap_or_else(|| {
-            let oldest = (0..SPACES)
-                .min_by_key(|&index| self.spaces[index].chosen)
-                .unwrap_or(0);
-            self.flush_space(oldest);
-            self.spaces[oldest].satp = satp;
-            oldest
+        self.current = known.unwrap_or_else(|| match self.spaces.len() {
+            ..SPACES => self.add_space(satp),
+            _ => self.replace_oldest_space(satp),
         });
         self.spaces[self.current].chosen = self.choices;
+    }
+
+    fn replace_oldest_space(&mut self, satp: u64) -> usize {
+        let oldest = (0..self.spaces.len())
+            .min_by_key(|&index| self.spaces[index].chosen)
+            .unwrap_or(0);
+        self.flush_space(oldest);
+        self.spaces[oldest].satp = satp;
+        oldest
     }
 
     fn flush_space(&mut self, index: usize) {
@@ -383,7 +433,7 @@ impl Tlb {
     /// Forgets the pages of the address spaces with identifier `asid`, but need not forget
     /// global ones.
     pub(crate) fn flush_asid(&mut self, asid: u64) {
-        for index in 0..SPACES {
+        for index in 0..self.spaces.len() {
             if satp::asid(self.spaces[index].satp) == asid {
                 self.flush_space(index);
             }
@@ -408,10 +458,8 @@ impl Tlb {
 
     /// Forgets the right to write, so that the next write to each page is seen.
     pub(crate) fn revoke_writes(&mut self) {
-        let entries = self.members.iter_mut().filter(|member| member.used != 0);
-        for entry in entries.flat_map(|member| member.entries.iter_mut()) {
-            entry.write = NEVER;
-        }
+        let parts = self.members.iter_mut().flat_map(Member::used_parts);
+        parts.flatten().for_each(|entry| entry.write = NEVER);
     }
 
     /// Forgets where code was translated to.
@@ -435,3 +483,6 @@ impl Entry {
 fn half(address: u64) -> usize {
     (address >> 63) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,7 +272,7 @@ impl Translator {
             .iter()
             .flat_map(|block| &block.instructions)
             .flat_map(|placed| (placed.offset..placed.end()).step_by(2));
-        page.add(&emitted.entries, covered, cache.segments.current);
+        page.add(&source, &emitted.entries, covered, cache.segments.current);
         if let (Some(map), Some(physical)) = (self.perf_map, core.shared.memory.physical(at)) {
             let name = format_args!("guest 0x{physical:x}");
             map.add(self.address(room), emitted.code.len(), name);

@@ -5,19 +5,24 @@
 //! then on. So every `fence.i` makes its hart forget where code is, and whatever the hart then
 //! enters is compared with memory first, unless that was done since by anybody.
 
+use std::arch::x86_64::{_mm256_setzero_si256, _mm256_testz_si256};
+
 use clade_engine::PAGE_SIZE;
 
 use super::assembler::CodeOffset;
-use super::unit::Offsets;
+use super::unit::{LINE, Offsets};
 use crate::memory::{GuestMemory, HostAddress, Scalar};
 
 const PAGE: usize = PAGE_SIZE as usize;
 
+/// A part of a page.
+type Line = [u64; LINE];
+
 /// A page with translated code.
 pub(super) struct Page {
+    /// The lines of the page that have something that was translated, in order: many pages have little.
+    source: Box<[Line]>,
     /// What was translated.
-    source: Box<[u64; PAGE / 8]>,
-    /// The parts of `source` that were.
     covered: Offsets,
     /// Code by the offset of its first instruction, ordered.
     entries: Vec<(u16, CodeOffset)>,
@@ -28,9 +33,9 @@ pub(super) struct Page {
 }
 
 impl Page {
-    fn new(source: Box<[u64; PAGE / 8]>, fence: u64) -> Self {
+    fn new(fence: u64) -> Self {
         Self {
-            source,
+            source: Box::default(),
             covered: Offsets::new(),
             entries: Vec::new(),
             verified: fence,
@@ -46,9 +51,11 @@ impl Page {
         Some(self.entries[index].1)
     }
 
-    /// Adds the code of a unit in `segment`, made from the parcels in `covered`.
+    /// Adds the code of a unit in `segment`, made from the parcels in `covered` of `source`, for which
+    /// the page was claimed.
     pub(super) fn add(
         &mut self,
+        source: &[u64; PAGE / 8],
         entries: &[(u16, CodeOffset)],
         covered: impl Iterator<Item = u16>,
         segment: u32,
@@ -57,6 +64,10 @@ impl Page {
         for offset in covered {
             self.covered.insert(offset);
         }
+        let lines = self.covered.lines().map(|line| line_of(source, line));
+        let mut kept = Vec::with_capacity(self.covered.lines().count());
+        kept.extend(lines);
+        self.source = kept.into_boxed_slice();
         for &(offset, code) in entries {
             match self.entries.binary_search_by_key(&offset, |entry| entry.0) {
                 Ok(index) => self.entries[index].1 = code,
@@ -65,15 +76,54 @@ impl Page {
         }
     }
 
+    /// Whether the guest's page that `at` is in has exactly these lines. Harts look at every page that
+    /// they run code of after each `fence.i`: this is worth being quick about.
+    #[target_feature(enable = "avx")]
+    fn equals_memory(&self, at: HostAddress) -> bool {
+        let start = at.0 & !(PAGE - 1);
+        let mut differences = _mm256_setzero_si256();
+        for (line, kept) in self.covered.lines().zip(&self.source) {
+            // SAFETY: reads one line of a page of live RAM, as `read_page`, and `kept`. Other harts
+            // may write to the page meanwhile: that is no data race in the sense of the language, as
+            // the reads are not its own.
+            unsafe {
+                std::arch::asm!(
+                    "vmovups {a}, [{memory}]",
+                    "vmovups {b}, [{memory} + 32]",
+                    "vmovups {c}, [{memory} + 64]",
+                    "vmovups {d}, [{memory} + 96]",
+                    "vxorps {a}, {a}, [{kept}]",
+                    "vxorps {b}, {b}, [{kept} + 32]",
+                    "vxorps {c}, {c}, [{kept} + 64]",
+                    "vxorps {d}, {d}, [{kept} + 96]",
+                    "vorps {a}, {a}, {b}",
+                    "vorps {c}, {c}, {d}",
+                    "vorps {sum}, {sum}, {a}",
+                    "vorps {sum}, {sum}, {c}",
+                    memory = in(reg) start + size_of::<Line>() * line,
+                    kept = in(reg) kept.as_ptr(),
+                    sum = inout(ymm_reg) differences,
+                    a = out(ymm_reg) _,
+                    b = out(ymm_reg) _,
+                    c = out(ymm_reg) _,
+                    d = out(ymm_reg) _,
+                    options(readonly, nostack, preserves_flags),
+                );
+            }
+        }
+        _mm256_testz_si256(differences, differences) != 0
+    }
+
     /// Whether what was translated is what `now` holds. The rest is brought up to date.
     fn agrees(&mut self, now: &[u64; PAGE / 8]) -> bool {
-        for (index, (old, &new)) in self.source.iter_mut().zip(now).enumerate() {
-            if *old == new {
-                continue;
-            }
-            let differs = (0..4).any(|parcel| {
-                let covered = self.covered.of_quad(index) >> parcel & 1 != 0;
-                covered && (*old ^ new) >> (16 * parcel) & 0xffff != 0
+        for (line, old) in self.covered.lines().zip(&mut self.source) {
+            let new = line_of(now, line);
+            let differs = (0..LINE).any(|quad| {
+                let difference = old[quad] ^ new[quad];
+                let covered = self.covered.of_quad(line, quad);
+                (0..4).any(|parcel| {
+                    covered >> parcel & 1 != 0 && difference >> (16 * parcel) & 0xffff != 0
+                })
             });
             if differs {
                 return false;
@@ -140,7 +190,7 @@ impl Pages {
         if stale {
             let agrees = self.pages[index].as_mut().is_some_and(|page| {
                 // SAFETY: the translator is not made without AVX.
-                let equal = unsafe { equals_page(at, &page.source) };
+                let equal = unsafe { page.equals_memory(at) };
                 equal || page.agrees(&read_page(at))
             });
             if !agrees {
@@ -174,7 +224,7 @@ impl Pages {
                 .is_some_and(|page| page.agrees(source));
         if !agrees {
             self.drop_changed(at);
-            let page = Some(Page::new(Box::new(*source), now));
+            let page = Some(Page::new(now));
             let index = match self.free.pop() {
                 Some(index) => {
                     self.pages[index as usize] = page;
@@ -224,6 +274,10 @@ impl Pages {
     }
 }
 
+fn line_of(page: &[u64; PAGE / 8], line: usize) -> Line {
+    std::array::from_fn(|quad| page[LINE * line + quad])
+}
+
 /// A copy of the guest's page that `at` is in.
 pub(super) fn read_page(at: HostAddress) -> [u64; PAGE / 8] {
     let start = at.0 & !(PAGE - 1);
@@ -232,41 +286,4 @@ pub(super) fn read_page(at: HostAddress) -> [u64; PAGE / 8] {
         // host and guest coincide.
         unsafe { u64::load(HostAddress(start + 8 * index)) }
     })
-}
-
-/// Whether the guest's page that `at` is in holds exactly this. Harts look at every page that they
-/// run code of after each `fence.i`: this is worth being quick about.
-#[target_feature(enable = "avx")]
-fn equals_page(at: HostAddress, source: &[u64; PAGE / 8]) -> bool {
-    let start = at.0 & !(PAGE - 1);
-    let differs: u8;
-    // SAFETY: reads one page of live RAM, as `read_page`, and `source`. Other harts may write to
-    // the page meanwhile: that is no data race in the sense of the language, as the reads are not
-    // its own.
-    unsafe {
-        std::arch::asm!(
-            "vxorps {sum}, {sum}, {sum}",
-            "2:",
-            "vmovups {a}, [{memory} + {index}]",
-            "vmovups {b}, [{memory} + {index} + 32]",
-            "vxorps {a}, {a}, [{source} + {index}]",
-            "vxorps {b}, {b}, [{source} + {index} + 32]",
-            "vorps {a}, {a}, {b}",
-            "vorps {sum}, {sum}, {a}",
-            "add {index}, 64",
-            "jnz 2b",
-            "vptest {sum}, {sum}",
-            "setnz {differs}",
-            "vzeroupper",
-            memory = in(reg) start + PAGE,
-            source = in(reg) source.as_ptr() as usize + PAGE,
-            index = inout(reg) 0usize.wrapping_sub(PAGE) => _,
-            a = out(ymm_reg) _,
-            b = out(ymm_reg) _,
-            sum = out(ymm_reg) _,
-            differs = out(reg_byte) differs,
-            options(readonly, nostack),
-        );
-    }
-    differs == 0
 }

@@ -64,6 +64,9 @@ impl Block {
     }
 }
 
+/// Eight-byte quads in a line: as much of a page as a word of [`Offsets`] speaks of.
+pub(super) const LINE: usize = 2 * u64::BITS as usize / 8;
+
 /// A set of offsets in a page, in parcels of two bytes.
 #[derive(Clone)]
 pub(super) struct Offsets([u64; 32]);
@@ -87,9 +90,14 @@ impl Offsets {
         new
     }
 
-    /// The bits of the eight bytes at `8 * index`, four parcels.
-    pub(super) fn of_quad(&self, index: usize) -> u64 {
-        self.0[index / 16] >> (index % 16 * 4) & 15
+    /// The lines with offsets in the set, as which of the page's lines they are, in order.
+    pub(super) fn lines(&self) -> impl Iterator<Item = usize> {
+        (0..self.0.len()).filter(|&line| self.0[line] != 0)
+    }
+
+    /// The bits of the eight bytes at `8 * quad` of a line, four parcels.
+    pub(super) fn of_quad(&self, line: usize, quad: usize) -> u64 {
+        self.0[line] >> (4 * quad) & 15
     }
 }
 
