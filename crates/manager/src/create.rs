@@ -122,19 +122,16 @@ impl Machines {
     }
 }
 
-impl Machines {
-    /// Makes sure that a new machine survives a crash of the host.
-    pub(crate) fn sync(&self, folder: &Path) -> Result<(), Error> {
-        let spec = folder.join(SPEC_FILE);
-        let synced = File::open(&spec).and_then(|file| file.sync_all());
-        match synced {
-            // It has come to its end already, and was removed.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            synced => synced.map_err(Error::io("sync", spec))?,
-        }
-        clade_store::sync_folder(folder)?;
-        Ok(clade_store::sync_folder(self.folder())?)
+/// Makes sure that a new machine in `folder` survives a crash of the host, once its folder's name does.
+pub(crate) fn sync_machine(folder: &Path) -> Result<(), Error> {
+    let spec = folder.join(SPEC_FILE);
+    let synced = File::open(&spec).and_then(|file| file.sync_all());
+    match synced {
+        // It has come to its end already, and was removed.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        synced => synced.map_err(Error::io("sync", spec))?,
     }
+    Ok(clade_store::sync_folder(folder)?)
 }
 
 impl Draft {
@@ -189,7 +186,7 @@ impl Draft {
     }
 
     /// The same for a machine that goes on from what is kept in the folder `saved`. Such a machine is
-    /// not waited for to be on the disk before it runs: [`Machines::sync`] is called afterwards.
+    /// not waited for to be on the disk before it runs: [`sync_machine`] is called afterwards.
     pub(crate) fn start_from(
         mut self,
         program: Command,

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::settle;
 use crate::snapshots::{self, Meant};
 use crate::verbs::machine_process;
-use crate::verbs::run::leave_running;
+use crate::verbs::run::{left_running, let_run};
 
 /// Make new machines that go on from where another is, or from a snapshot or template.
 ///
@@ -76,11 +76,20 @@ pub(super) fn make(
     order: &CloneOrder,
 ) -> Result<ExitCode, Failure> {
     let mut names = Vec::new();
-    let mut let_go = |(started, connection): (Started, Connection)| {
-        let name = started.spec.name.clone();
-        names.push(name.clone());
-        leave_running(started, connection)?;
-        writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
+    let mut let_go = |mut made: Vec<(Started, Connection)>| {
+        // All at once: guests that run already keep the others waiting for a processor.
+        made.iter_mut()
+            .for_each(|(_, connection)| let_run(connection));
+        names.extend(made.iter().map(|(started, _)| started.spec.name.clone()));
+        let mut left = Ok(());
+        for (started, connection) in made {
+            let name = started.spec.name.clone();
+            let told = left_running(started, connection).and_then(|()| {
+                writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))
+            });
+            left = left.and(told);
+        }
+        left
     };
     let program = &machine_process::command;
     let made = match source {

@@ -323,13 +323,20 @@ fn first_screen(spec: &MachineSpec, title: &str) -> String {
 
 /// Lets a machine that was started run on its own.
 pub(crate) fn leave_running(started: Started, mut connection: Connection) -> Result<(), Failure> {
-    let detached = connection.sender.request(&control::Request::Detach).is_ok()
-        && matches!(
-            connection.receiver.receive(),
-            Ok(Some(FromMachine::Event(Event::Detached)))
-        );
-    if !detached {
-        return Err(Failure::new(started.into_death()));
+    let_run(&mut connection);
+    left_running(started, connection)
+}
+
+/// Tells a machine that was started to run on its own; [`left_running`] waits until it does.
+pub(crate) fn let_run(connection: &mut Connection) {
+    // A machine that is gone does not answer, either.
+    let _ = connection.sender.request(&control::Request::Detach);
+}
+
+/// Waits until a machine that was told to runs on its own.
+pub(crate) fn left_running(started: Started, mut connection: Connection) -> Result<(), Failure> {
+    match connection.receiver.receive() {
+        Ok(Some(FromMachine::Event(Event::Detached))) => Ok(()),
+        _ => Err(Failure::new(started.into_death())),
     }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineConfig, NetworkSpec, OriginSpec, OutsideSpec, Unsettled};
 
 use super::restore::Source;
-use crate::create::Draft;
+use crate::create::{Draft, sync_machine};
 use crate::{Error, Machine, Machines, Order, Snapshots, Started};
 
 /// What clones are wanted.
@@ -39,8 +39,8 @@ const AT_A_TIME: usize = 2;
 const TOGETHER: usize = 128;
 
 impl Machines {
-    /// Makes new machines that go on from `snapshot`, independently of each other. What one of them
-    /// comes to is given to `each`, in order.
+    /// Makes new machines that go on from `snapshot`, independently of each other. They are given to
+    /// `let_go`, in order, as soon as all of them are made; those of a large order in several turns.
     ///
     /// # Errors
     /// When the snapshot is damaged or has no memory, or at the first machine that cannot be made.
@@ -49,10 +49,10 @@ impl Machines {
         snapshot: &Snapshot,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &mut dyn FnMut(Running) -> Result<(), E>,
+        let_go: &mut dyn FnMut(Vec<Running>) -> Result<(), E>,
     ) -> Result<(), E> {
         let source = Source::of(snapshot)?;
-        self.clone_source(&source, order, program, each)
+        self.clone_source(&source, order, program, let_go)
     }
 
     /// Makes new machines that go on from `machine` as it is now. If it runs, it stands still once,
@@ -66,7 +66,7 @@ impl Machines {
         snapshots: &Snapshots,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &mut dyn FnMut(Running) -> Result<(), E>,
+        let_go: &mut dyn FnMut(Vec<Running>) -> Result<(), E>,
     ) -> Result<(), E> {
         let kept = machine.keep_in(snapshots, false, &mut |_| ())?;
         let source = Source {
@@ -79,7 +79,7 @@ impl Machines {
                 machine: kept.spec.id.clone(),
             },
         };
-        self.clone_source(&source, order, program, each)
+        self.clone_source(&source, order, program, let_go)
     }
 
     fn clone_source<E: From<Error>>(
@@ -87,7 +87,7 @@ impl Machines {
         source: &Source<'_>,
         order: &CloneOrder,
         program: &(dyn Fn() -> Command + Sync),
-        each: &mut dyn FnMut(Running) -> Result<(), E>,
+        let_go: &mut dyn FnMut(Vec<Running>) -> Result<(), E>,
     ) -> Result<(), E> {
         check(source)?;
         for names in order.names.chunks(TOGETHER) {
@@ -100,13 +100,14 @@ impl Machines {
             });
             let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
             made.sort_by_key(|(number, ..)| *number);
-            let mut folders = Vec::new();
-            for (_, running, folder) in made {
-                each(running)?;
-                folders.push(folder);
-            }
+            let (made, folders): (Vec<_>, Vec<_>) = made
+                .into_iter()
+                .map(|(_, running, folder)| (running, folder))
+                .unzip();
+            let_go(made)?;
             if !order.temporary {
-                in_parallel(folders, |folder| self.sync(&folder))?;
+                in_parallel(folders, |folder| sync_machine(&folder))?;
+                clade_store::sync_folder(self.folder()).map_err(Error::from)?;
             }
             outcome?;
         }

@@ -117,8 +117,8 @@ impl Run {
 /// Makes one machine.
 fn make(template: &Snapshot, order: &CloneOrder) -> Result<(Started, Connection), Failure> {
     let mut made = None;
-    let mut keep = |running| -> Result<(), Failure> {
-        made = Some(running);
+    let mut keep = |mut machines: Vec<_>| -> Result<(), Failure> {
+        made = machines.pop();
         Ok(())
     };
     Machines::of_user()?.clone_snapshot(template, order, &machine_process::command, &mut keep)?;
