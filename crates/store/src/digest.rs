@@ -1,11 +1,12 @@
 //! Checksums of files that never change, and when to believe in them without reading the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::thread;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -144,6 +145,20 @@ impl FileRecord {
         }
     }
 
+    /// Reads a file and says what it is, and meanwhile makes sure that it is on disk.
+    fn of_synced(file: &File) -> Result<Self, ContentError> {
+        thread::scope(|scope| {
+            let sync = thread::Builder::new().spawn_scoped(scope, || file.sync_all());
+            let record = Self::of(file)?;
+            match sync.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(synced)) => synced?,
+                // Where the host has no more threads, one after the other.
+                _ => file.sync_all()?,
+            }
+            Ok(record)
+        })
+    }
+
     /// Makes sure that an open file is the one recorded: at a glance if it has the recorded size, date
     /// and number, by its checksum otherwise, as when it was copied from elsewhere.
     ///
@@ -194,6 +209,31 @@ impl FileRecord {
     /// As there, naming the file.
     pub fn verify_path(&self, path: &Path) -> Result<(), Error> {
         Verifier::default().verify(self, path, &mut |_| ())
+    }
+}
+
+/// Files that were on disk, and what they were when they were last read: those that still are so at a
+/// glance need be neither synced nor read again.
+#[derive(Debug, Default)]
+pub struct KnownFiles(BTreeMap<u64, FileRecord>);
+
+impl KnownFiles {
+    /// Adds files.
+    pub fn know(&mut self, records: impl IntoIterator<Item = FileRecord>) {
+        let by_inode = records.into_iter().map(|record| (record.inode, record));
+        self.0.extend(by_inode);
+    }
+
+    /// What a file is, which is on disk when this returns. Nobody writes to it.
+    ///
+    /// # Errors
+    /// It cannot be synced or read, or is written to after all.
+    pub fn seal(&self, file: &File) -> Result<FileRecord, ContentError> {
+        let known = self.0.get(&file.metadata()?.ino());
+        match known.filter(|known| matches!(known.check(file), Ok(Checked::Trusted))) {
+            Some(known) => Ok(*known),
+            None => FileRecord::of_synced(file),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use clade_store::digest::FileRecord;
+use clade_store::digest::{FileRecord, KnownFiles};
 use clade_store::sealed::{self, Document};
 use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
 use clade_store::{FileName, Lock};
@@ -28,6 +28,10 @@ use crate::{Error, Machine, Started, State};
 /// The file in a machine's folder whose lock whoever suspends it or lets it go on holds. It is not
 /// that of [`Machine::branch_lock`], which is held for as long as a snapshot is written.
 const STILL_LOCK: &str = "still.lock";
+
+/// What becomes of the mark of a suspended machine when it goes on: its layers of memory are those that
+/// it is suspended with the next time, but for what it writes.
+const EARLIER_FILE: &str = "was-suspended.json";
 
 /// What a suspended machine has in its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +114,13 @@ impl Machine {
             let _ = fs::remove_file(folder.join(&layer));
             failed.error
         })?;
+        let known = self.known_files();
         let mut records = Vec::new();
         for name in taken.layers.iter().chain([&index, &state]) {
             let path = folder.join(name);
             let file = File::open(&path).map_err(Error::io("open", &path))?;
-            file.sync_all().map_err(Error::io("sync", &path))?;
-            let record = FileRecord::of(&file)
+            let record = known
+                .seal(&file)
                 .map_err(|error| Error::Branch(format!("{}: {error}", path.display())))?;
             records.push((name.clone(), record));
         }
@@ -132,6 +137,24 @@ impl Machine {
         }
         sealed::write(&folder.join(SUSPENDED_FILE), &suspended)?;
         files::drop_layers(folder, &taken.layers)
+    }
+
+    /// Files that the machine may have in its folder from when it was last suspended, or went on from
+    /// a snapshot. What cannot be found out is not known.
+    fn known_files(&self) -> KnownFiles {
+        let mut known = KnownFiles::default();
+        if let Ok(earlier) = sealed::read::<Suspended>(&self.folder.join(EARLIER_FILE)) {
+            known.know(earlier.files.into_iter().map(|(_, record)| record));
+        }
+        let origin = self.spec.parent_snapshot();
+        let snapshot = origin.and_then(|id| {
+            let id = FileName::new(id).ok()?;
+            self.machines.snapshots().ok()?.get(&id).ok()?
+        });
+        if let Some(snapshot) = snapshot {
+            known.know(snapshot.manifest.files.into_values());
+        }
+        known
     }
 
     /// Lets the machine go on if it is suspended or paused. One that was suspended is started, as by
@@ -235,7 +258,7 @@ impl Machine {
 
 /// Removes the mark, for good, and then what only it needed.
 fn forget(folder: &Path) -> Result<(), Error> {
-    match fs::remove_file(folder.join(SUSPENDED_FILE)) {
+    match fs::rename(folder.join(SUSPENDED_FILE), folder.join(EARLIER_FILE)) {
         Ok(()) => clade_store::sync_folder(folder)?,
         // What belongs to it may be there, of somebody who was killed.
         Err(error) if error.kind() == ErrorKind::NotFound => {}

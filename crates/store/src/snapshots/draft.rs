@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Details, MANIFEST, Manifest, NEW, Passing, Snapshot, Snapshots};
-use crate::digest::{Checked, FileRecord};
+use crate::digest::{FileRecord, KnownFiles};
 use crate::{Error, FileName, link_or_copy, sealed};
 
 /// A snapshot that is being made. Dropped, it leaves nothing behind.
@@ -15,7 +15,7 @@ pub struct DraftSnapshot {
     id: FileName,
     passing: Passing,
     parent: PathBuf,
-    known: BTreeMap<u64, FileRecord>,
+    known: KnownFiles,
 }
 
 impl DraftSnapshot {
@@ -31,7 +31,7 @@ impl DraftSnapshot {
             id,
             passing,
             parent,
-            known: BTreeMap::new(),
+            known: KnownFiles::default(),
         })
     }
 
@@ -71,8 +71,7 @@ impl DraftSnapshot {
     /// Tells of files that may be linked to and what they were when they were last read: those that
     /// still are so at a glance need not be read again.
     pub fn know(&mut self, records: impl IntoIterator<Item = FileRecord>) {
-        let by_inode = records.into_iter().map(|record| (record.inode, record));
-        self.known.extend(by_inode);
+        self.known.know(records);
     }
 
     /// Has a file that exists, and that nobody writes to any more, as one of its own.
@@ -159,11 +158,9 @@ impl DraftSnapshot {
             let read_only = Permissions::from_mode(0o444);
             file.set_permissions(read_only).map_err(failed)?;
         }
-        file.sync_all().map_err(failed)?;
-        match self.known.get(&meta.ino()) {
-            Some(known) if matches!(known.check(&file), Ok(Checked::Trusted)) => Ok(*known),
-            _ => FileRecord::of(&file).map_err(|error| Error::content(path, error)),
-        }
+        self.known
+            .seal(&file)
+            .map_err(|error| Error::content(path, error))
     }
 }
 
