@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use clade_vmm::spec::EngineKind;
+use clade_vmm::spec::{CpuModel, EngineKind};
 
 use crate::choice;
 use crate::failure::Failure;
@@ -73,11 +73,25 @@ pub(crate) struct EngineOptions {
     /// The guest's architecture; each has its engine.
     #[arg(long, value_parser = choice::parser(GuestArch::ALL, GuestArch::name))]
     arch: Option<GuestArch>,
+    /// What the processors of a machine on KVM can do: all that this host's can, or a level that others
+    /// have, too, so that snapshots can go there.
+    #[arg(long, value_name = "MODEL", value_parser = choice::parser(CpuModel::ALL, CpuModel::name))]
+    cpu_model: Option<CpuModel>,
 }
 
 impl EngineOptions {
-    /// The engine for a machine, which boots `kernel` if that is one's own.
-    pub(crate) fn engine(&self, kernel: Option<&Path>) -> Result<EngineKind, Failure> {
+    /// The engine and CPU model for a machine, which boots `kernel` if that is one's own.
+    pub(crate) fn choose(&self, kernel: Option<&Path>) -> Result<(EngineKind, CpuModel), Failure> {
+        let engine = self.engine(kernel)?;
+        if engine == EngineKind::Emulate && self.cpu_model.is_some() {
+            return Err(Failure::new(
+                "--cpu-model is for machines on KVM; the emulator has one processor only",
+            ));
+        }
+        Ok((engine, self.cpu_model.unwrap_or_default()))
+    }
+
+    fn engine(&self, kernel: Option<&Path>) -> Result<EngineKind, Failure> {
         let arch = self.arch.or_else(|| match self.engine {
             Wanted::Auto => kernel.and_then(GuestArch::of_kernel),
             _ => None,

@@ -27,7 +27,7 @@ use clade_devices::syscon::SystemEventSink;
 use clade_devices::virtio::{PowerButton, VirtioBalloon, VirtioPci};
 use clade_devices::{ConsoleHost, ConsolePort, Uart};
 use clade_emulate::Stats;
-use clade_engine::{Engine, GuestRam};
+use clade_engine::{Engine, EngineError, GuestRam};
 
 use crate::backends::Backends;
 use crate::gate::Gate;
@@ -179,14 +179,22 @@ impl Board {
         self.platform.renew_generation(id);
     }
 
-    /// Lets the machine's time pass; a new board's does not.
-    pub(crate) fn start_clock(&self) {
+    /// Lets the machine's time pass; a new board's does not. Wants a board at rest.
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub(crate) fn start_clock(&self) -> Result<(), EngineError> {
         self.clock.start();
+        self.platform.start_clock()
     }
 
     /// Stops the machine's time. Wants a board at rest.
-    pub(crate) fn stop_clock(&self) {
+    ///
+    /// # Errors
+    /// When the engine cannot.
+    pub(crate) fn stop_clock(&self) -> Result<(), EngineError> {
         self.clock.stop();
+        self.platform.stop_clock()
     }
 
     /// Size of guest memory in bytes, flash not counted.

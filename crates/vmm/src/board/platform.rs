@@ -43,6 +43,16 @@ pub(super) trait Platform: Send + Sync {
         None
     }
 
+    /// Lets the time pass that the platform keeps itself; a new one's does not. Wants vCPUs at rest.
+    fn start_clock(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Stops it. Wants vCPUs at rest.
+    fn stop_clock(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// What the engine counted up to now.
     fn stats(&self) -> Stats {
         Stats::default()

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use clade_devices::ConsolePort;
-use clade_engine::PAGE_SIZE;
+use clade_engine::{EngineError, PAGE_SIZE};
 
 use super::{Core, Ended, MachineState, lock};
 use crate::machine::MachineError;
@@ -74,7 +74,7 @@ impl MachineHandle {
         }
         let mut frozen = lock(&core.frozen);
         if *frozen == 0 {
-            core.board.stop_clock();
+            tell(core.board.stop_clock());
         }
         *frozen += 1;
         drop(frozen);
@@ -97,12 +97,19 @@ impl Frozen {
     }
 }
 
+/// What goes wrong with a clock is seen by the guest, as time that passed or did not, and told in the log.
+fn tell(done: Result<(), EngineError>) {
+    if let Err(error) = done {
+        eprintln!("the machine's time is not what it should be: {error}");
+    }
+}
+
 impl Drop for Frozen {
     fn drop(&mut self) {
         let mut frozen = lock(&self.core.frozen);
         *frozen -= 1;
         if *frozen == 0 {
-            self.core.board.start_clock();
+            tell(self.core.board.start_clock());
         }
         drop(frozen);
         self.core.gate.open();

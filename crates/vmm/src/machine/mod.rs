@@ -221,7 +221,7 @@ impl Machine {
             .board
             .start_timers(core.gate.clone())
             .map_err(thread_error("timers".into()))?;
-        core.board.start_clock();
+        core.board.start_clock()?;
         let result = core.run_vcpus();
         // Who waits at the gate of a machine that ended while it stood still.
         core.gate.abolish();

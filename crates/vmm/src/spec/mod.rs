@@ -1,5 +1,6 @@
 //! What to build and run: plain values, written by the manager, read by the machine's process.
 
+mod cpu_model;
 mod disk;
 mod flash;
 mod interrupts;
@@ -14,6 +15,7 @@ use clade_net::MacAddress;
 use serde::{Deserialize, Serialize};
 
 pub use clade_disk::Format as DiskFormat;
+pub use cpu_model::CpuModel;
 pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
 pub use interrupts::Interrupts;
@@ -143,9 +145,11 @@ pub struct OriginSpec {
 pub struct MachineConfig {
     /// The engine that drives the vCPUs.
     pub engine: EngineKind,
-    /// How the engine goes about it.
+    /// How the emulator goes about it.
     pub tier: Tier,
-    /// How devices reach the vCPUs.
+    /// What the processors can do, under KVM.
+    pub cpu_model: CpuModel,
+    /// How devices reach the vCPUs, under the emulator.
     pub interrupts: Interrupts,
     /// Number of vCPUs, at least 1.
     pub cpus: u32,
@@ -183,6 +187,7 @@ impl Default for MachineConfig {
         Self {
             engine: EngineKind::default(),
             tier: Tier::default(),
+            cpu_model: CpuModel::default(),
             interrupts: Interrupts::default(),
             cpus: 1,
             memory: 1 << 30,
@@ -239,6 +244,14 @@ mod tests {
         for tier in Tier::ALL {
             let written = serde_json::to_value(tier).expect("written");
             assert_eq!(written, tier.name());
+        }
+    }
+
+    #[test]
+    fn a_cpu_model_is_written_by_its_name() {
+        for model in CpuModel::ALL {
+            let written = serde_json::to_value(model).expect("written");
+            assert_eq!(written, model.name());
         }
     }
 

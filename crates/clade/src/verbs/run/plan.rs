@@ -34,7 +34,7 @@ pub(super) struct Plan {
 impl Run {
     /// The machine to make, and what it boots. One for an OCI image is `mini` as yet.
     pub(super) fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
-        let engine = self.engine.engine(self.kernel.as_deref())?;
+        let (engine, cpu_model) = self.engine.choose(self.kernel.as_deref())?;
         let interrupts = self.interrupts();
         let (cpus, memory) = (self.cpus(), self.memory());
         let is_debian = self.is_debian();
@@ -46,6 +46,7 @@ impl Run {
             temporary: self.rm || !keeps,
             config: MachineConfig {
                 engine,
+                cpu_model,
                 tier: self.tier,
                 interrupts,
                 cpus,

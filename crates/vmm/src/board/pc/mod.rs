@@ -13,13 +13,14 @@ use clade_devices::acpi::Event;
 use clade_devices::pci::{PciHostBuilder, PciLayout};
 use clade_devices::{AcpiEvents, BusBuilder, Cmos, I8042, PowerRegisters, Syscon, Uart};
 use clade_engine::{Engine, EngineError, IrqLine};
-use clade_kvm::{Kvm, KvmConfig};
+use clade_kvm::{CpuModel, Kvm, KvmConfig};
 
 use super::console::Console;
 use super::late_bus::LateBus;
 use super::platform::{Basics, Built, Platform};
 use super::state::PlatformState;
 use super::{BoardError, Origin, Window, random};
+use crate::spec;
 
 use generation::Generation;
 
@@ -57,7 +58,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
             ram: basics.ram.clone(),
             memory: bus.clone(),
             ports: port_bus.clone(),
-            cpu: clade_kvm::CpuModel::default(),
+            cpu: config.cpu_model.into(),
             start,
         },
     )?;
@@ -104,6 +105,16 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     })
 }
 
+impl From<spec::CpuModel> for CpuModel {
+    fn from(model: spec::CpuModel) -> Self {
+        match model {
+            spec::CpuModel::Host => Self::Host,
+            spec::CpuModel::V2 => Self::V2,
+            spec::CpuModel::V3 => Self::V3,
+        }
+    }
+}
+
 /// The wire of a global system interrupt.
 fn wire(engine: &Kvm, number: u32) -> Result<Arc<dyn IrqLine>, BoardError> {
     engine
@@ -120,6 +131,8 @@ impl Platform for Pc {
         Ok(PlatformState::Pc(PcState {
             cmos: self.cmos.save(),
             events: self.events.save(),
+            // After those whose interrupts it has.
+            chips: self.engine.save_chips()?,
         }))
     }
 
@@ -129,11 +142,19 @@ impl Platform for Pc {
         };
         self.cmos.restore(&saved.cmos)?;
         self.events.restore(&saved.events);
-        Ok(())
+        Ok(self.engine.restore_chips(&saved.chips)?)
     }
 
     fn renew_generation(&self, id: [u8; 16]) {
         self.generation.renew(id);
+    }
+
+    fn start_clock(&self) -> Result<(), EngineError> {
+        self.engine.start_clock()
+    }
+
+    fn stop_clock(&self) -> Result<(), EngineError> {
+        self.engine.stop_clock()
     }
 
     fn press_power_button(&self) -> bool {

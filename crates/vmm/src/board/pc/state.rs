@@ -1,5 +1,6 @@
 use clade_devices::acpi::AcpiEventsState;
 use clade_devices::cmos::CmosState;
+use clade_kvm::ChipsState;
 use serde::{Deserialize, Serialize};
 
 /// What only a PC has.
@@ -9,4 +10,6 @@ pub struct PcState {
     pub cmos: CmosState,
     /// ACPI's events.
     pub events: AcpiEventsState,
+    /// Interrupt controllers and clock of KVM's.
+    pub chips: ChipsState,
 }
