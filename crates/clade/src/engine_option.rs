@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use clade_images::Architecture;
 use clade_vmm::spec::{CpuModel, EngineKind};
 
-use crate::choice;
 use crate::failure::Failure;
+use crate::{arch, choice};
 
 /// The engine that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,38 +30,19 @@ impl Wanted {
     }
 }
 
-/// A guest's instruction set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum GuestArch {
-    Riscv64,
-    X86_64,
-}
-
-impl GuestArch {
-    const ALL: [Self; 2] = [Self::Riscv64, Self::X86_64];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Riscv64 => "riscv64",
-            Self::X86_64 => "x86-64",
-        }
+/// Whose kernel the file is, as far as its first bytes say.
+fn of_kernel(path: &Path) -> Option<Architecture> {
+    let mut start = [0; 0x206];
+    // A pipe is read only once, and not here.
+    let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
+    let length = file.read_at(&mut start, 0).ok()?;
+    let start = &start[..length];
+    let is = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+    const ELF_X86_64: &[u8] = &[62, 0];
+    if is(0x202, b"HdrS") || is(0, b"\x7fELF") && is(18, ELF_X86_64) {
+        return Some(Architecture::Amd64);
     }
-
-    /// Whose kernel the file is, as far as its first bytes say.
-    fn of_kernel(path: &Path) -> Option<Self> {
-        let mut start = [0; 0x206];
-        // A pipe is read only once, and not here.
-        let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
-        let length = file.read_at(&mut start, 0).ok()?;
-        let start = &start[..length];
-        let is =
-            |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
-        const ELF_X86_64: &[u8] = &[62, 0];
-        if is(0x202, b"HdrS") || is(0, b"\x7fELF") && is(18, ELF_X86_64) {
-            return Some(Self::X86_64);
-        }
-        None
-    }
+    None
 }
 
 /// The options.
@@ -71,8 +53,8 @@ pub(crate) struct EngineOptions {
     #[arg(long, default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
     engine: Wanted,
     /// The guest's architecture; each has its engine.
-    #[arg(long, value_parser = choice::parser(GuestArch::ALL, GuestArch::name))]
-    arch: Option<GuestArch>,
+    #[arg(long, value_parser = choice::parser(Architecture::ALL, arch::name))]
+    arch: Option<Architecture>,
     /// What the processors of a machine on KVM can do: all that this host's can, or a level that others
     /// have, too, so that snapshots can go there.
     #[arg(long, value_name = "MODEL", value_parser = choice::parser(CpuModel::ALL, CpuModel::name))]
@@ -93,18 +75,18 @@ impl EngineOptions {
 
     fn engine(&self, kernel: Option<&Path>) -> Result<EngineKind, Failure> {
         let arch = self.arch.or_else(|| match self.engine {
-            Wanted::Auto => kernel.and_then(GuestArch::of_kernel),
+            Wanted::Auto => kernel.and_then(of_kernel),
             _ => None,
         });
         match (self.engine, arch) {
-            (Wanted::Kvm, None | Some(GuestArch::X86_64))
-            | (Wanted::Auto, Some(GuestArch::X86_64)) => Ok(EngineKind::Kvm),
-            (Wanted::Emulate, None | Some(GuestArch::Riscv64))
-            | (Wanted::Auto, None | Some(GuestArch::Riscv64)) => Ok(EngineKind::Emulate),
-            (Wanted::Kvm, Some(GuestArch::Riscv64)) => Err(Failure::new(
+            (Wanted::Kvm, None | Some(Architecture::Amd64))
+            | (Wanted::Auto, Some(Architecture::Amd64)) => Ok(EngineKind::Kvm),
+            (Wanted::Emulate, None | Some(Architecture::Riscv64))
+            | (Wanted::Auto, None | Some(Architecture::Riscv64)) => Ok(EngineKind::Emulate),
+            (Wanted::Kvm, Some(Architecture::Riscv64)) => Err(Failure::new(
                 "KVM runs guests of this host's own kind, x86-64; for riscv64 use --engine emulate",
             )),
-            (Wanted::Emulate, Some(GuestArch::X86_64)) => Err(Failure::new(
+            (Wanted::Emulate, Some(Architecture::Amd64)) => Err(Failure::new(
                 "the emulator runs riscv64 guests only; for x86-64 use --engine kvm",
             )),
         }

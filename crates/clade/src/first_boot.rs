@@ -6,6 +6,7 @@ use clade_vmm::control::{Connection, Event, FromMachine, Request};
 use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{DiskSpec, Interrupts, MachineConfig};
 
+use crate::arch;
 use crate::verbs::machine_process;
 
 /// Guest memory in bytes.
@@ -22,6 +23,7 @@ impl RunMachine for OwnMachine {
             image: Some("debian".to_owned()),
             temporary: true,
             config: MachineConfig {
+                engine: arch::engine_of(machine.architecture),
                 memory: MEMORY,
                 interrupts: Interrupts::Aia,
                 kernel: Some(machine.kernel.clone()),

@@ -1,5 +1,6 @@
 //! The `clade` command: runs, freezes, branches and moves virtual machines.
 
+mod arch;
 mod choice;
 mod disk_option;
 mod engine_option;

@@ -17,13 +17,14 @@ const INITRD_FILE: &str = "initrd";
 /// Brings an image into the cache; with `refresh`, the newest of its name.
 pub(crate) fn fetch(
     name: &str,
+    architecture: Architecture,
     insecure_registries: Vec<String>,
     refresh: bool,
 ) -> Result<OciImage, Failure> {
     let request = OciRequest {
         name: name.to_owned(),
         insecure_registries,
-        architecture: Architecture::default(),
+        architecture,
         refresh,
     };
     Ok(clade_images::ensure_oci(&request, &Shown::new())?)
@@ -67,8 +68,13 @@ impl OciOptions {
     }
 
     /// The image, and its process changed as the user wants it.
-    pub(crate) fn machine(&self, name: &str, command: Vec<String>) -> Result<OciMachine, Failure> {
-        let image = fetch(name, self.insecure_registry.clone(), false)?;
+    pub(crate) fn machine(
+        &self,
+        name: &str,
+        architecture: Architecture,
+        command: Vec<String>,
+    ) -> Result<OciMachine, Failure> {
+        let image = fetch(name, architecture, self.insecure_registry.clone(), false)?;
         let process = self.process(&image.process, command);
         Ok(OciMachine { image, process })
     }

@@ -7,7 +7,7 @@ use clade_vmm::record;
 use jiff::Timestamp;
 
 use crate::failure::Failure;
-use crate::{size, state, table};
+use crate::{arch, size, state, table};
 
 /// List the images that can be run.
 #[derive(Debug, clap::Args)]
@@ -24,13 +24,16 @@ impl Images {
             table::print_json(&images)?;
         } else {
             let rows: Vec<_> = images.iter().map(cells).collect();
-            table::print(["IMAGE", "VERSION", "SIZE", "AGE", "DESCRIPTION"], &rows)?;
+            table::print(
+                ["IMAGE", "ARCH", "VERSION", "SIZE", "AGE", "DESCRIPTION"],
+                &rows,
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn cells(image: &ImageSummary) -> [String; 5] {
+fn cells(image: &ImageSummary) -> [String; 6] {
     let when_cached = |text: String| if image.cached { text } else { "-".to_owned() };
     let size = if image.cached {
         size::show(image.size)
@@ -44,6 +47,7 @@ fn cells(image: &ImageSummary) -> [String; 5] {
     };
     [
         image.name.clone(),
+        arch::name(image.architecture).to_owned(),
         when_cached(version),
         size,
         when_cached(age(&image.built)),

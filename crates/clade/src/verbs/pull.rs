@@ -7,8 +7,8 @@ use clade_images::{Architecture, DebianRequest, Request};
 
 use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
-use crate::oci;
 use crate::progress::Shown;
+use crate::{arch, choice, oci};
 
 /// Fetch an image, or a newer version of it.
 ///
@@ -24,6 +24,9 @@ pub(crate) struct Pull {
     /// The Debian suite to make the image from.
     #[arg(long)]
     suite: Option<String>,
+    /// For which machines.
+    #[arg(long, default_value = arch::name(Architecture::default()), value_parser = choice::parser(Architecture::ALL, arch::name))]
+    arch: Architecture,
     /// Packages that the image `debian` is to have besides the usual ones.
     #[arg(long, value_name = "PKG,...", value_delimiter = ',')]
     include: Vec<String>,
@@ -35,7 +38,7 @@ pub(crate) struct Pull {
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let (name, version) = if clade_images::is_oci(&self.image) {
-            let image = oci::fetch(&self.image, self.insecure_registry, true)?;
+            let image = oci::fetch(&self.image, self.arch, self.insecure_registry, true)?;
             (image.name, format!("sha256:{}", image.digest))
         } else if clade_images::is_debian(&self.image) {
             self.debian()?
@@ -52,7 +55,7 @@ impl Pull {
             name: self.image,
             mirror: self.mirror,
             suite: self.suite,
-            architecture: Architecture::default(),
+            architecture: self.arch,
             refresh: true,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
@@ -65,7 +68,7 @@ impl Pull {
             mirror: self.mirror,
             suite: self.suite,
             include: self.include,
-            architecture: Architecture::default(),
+            architecture: self.arch,
             refresh: true,
         };
         let image = clade_images::ensure_debian(&request, &OwnMachine, &Shown::new())?;

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clade_images::Architecture;
 use clade_manager::Machines;
 
 use crate::failure::Failure;
 use crate::progress::Shown;
-use crate::root_disk;
+use crate::{arch, choice, root_disk};
 
 /// Remove images that were fetched; machines made from them stay as they are.
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub(crate) struct Rmi {
     /// The images, as `clade images` lists them.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+    /// Those for these machines alone.
+    #[arg(long, value_parser = choice::parser(Architecture::ALL, arch::name))]
+    arch: Option<Architecture>,
 }
 
 impl Rmi {
@@ -26,7 +30,7 @@ impl Rmi {
         let needed: Vec<_> = borrowed.collect();
         let mut failed = None;
         for name in &self.images {
-            match clade_images::remove(name, None, &needed, &Shown::new()) {
+            match clade_images::remove(name, self.arch, &needed, &Shown::new()) {
                 Ok(name) => {
                     writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
                 }

@@ -26,7 +26,7 @@ use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{choice, errand, remote, root_disk, session, size, style};
+use crate::{arch, choice, errand, remote, root_disk, session, size, style};
 
 use plan::Plan;
 pub(crate) use plan::session_words;
@@ -220,8 +220,9 @@ impl Run {
             self.oci.check_unused()?;
             return Ok(None);
         };
+        let architecture = arch::of_engine(self.engine.choose(self.kernel.as_deref())?.0);
         let command = mem::take(&mut self.command);
-        self.oci.machine(name, command).map(Some)
+        self.oci.machine(name, architecture, command).map(Some)
     }
 
     /// The command that the machine is for, if it is for one; the process of an OCI image is none.

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-use clade_images::{Architecture, DebianRequest, Image, Request, Source};
+use clade_images::{DebianRequest, Image, Request, Source};
 use clade_manager::Order;
 use clade_ssh::Key;
 use clade_vmm::spec::{EngineKind, Interrupts, MachineConfig};
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
 use crate::oci::OciMachine;
 use crate::progress::Shown;
-use crate::{remote, volume};
+use crate::{arch, remote, volume};
 
 /// What a kernel of one's own gets if nothing else is said. A panic resets at once, so that it is
 /// noticed; the console is the one that the device tree names.
@@ -85,7 +85,7 @@ impl Run {
                 mirror: self.mirror,
                 suite: self.suite,
                 include: self.include,
-                architecture: Architecture::default(),
+                architecture: arch::of_engine(engine),
                 refresh: false,
             };
             let words =
@@ -96,7 +96,7 @@ impl Run {
             name,
             mirror: self.mirror,
             suite: self.suite,
-            architecture: Architecture::default(),
+            architecture: arch::of_engine(engine),
             refresh: false,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
