@@ -8,7 +8,7 @@ use clade_images::Architecture;
 use clade_vmm::spec::{CpuModel, EngineKind};
 
 use crate::failure::Failure;
-use crate::{arch, choice};
+use crate::{arch, choice, kvm_verdict};
 
 /// The engine that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,26 +30,31 @@ impl Wanted {
     }
 }
 
-/// Whose kernel the file is, as far as its first bytes say.
-fn of_kernel(path: &Path) -> Option<Architecture> {
-    let mut start = [0; 0x206];
+/// Whose kernel the file is, as far as its first bytes say; riscv64's if they say nothing.
+fn of_kernel(path: &Path) -> Architecture {
+    const ELF_X86_64: &[u8] = &[62, 0];
+    let start = first_bytes(path).unwrap_or_default();
+    let is = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+    match is(0x202, b"HdrS") || is(0, b"\x7fELF") && is(18, ELF_X86_64) {
+        true => Architecture::Amd64,
+        false => Architecture::Riscv64,
+    }
+}
+
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut start = vec![0; 0x206];
     // A pipe is read only once, and not here.
     let file = path.is_file().then(|| File::open(path).ok()).flatten()?;
     let length = file.read_at(&mut start, 0).ok()?;
-    let start = &start[..length];
-    let is = |at: usize, bytes: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(bytes));
-    const ELF_X86_64: &[u8] = &[62, 0];
-    if is(0x202, b"HdrS") || is(0, b"\x7fELF") && is(18, ELF_X86_64) {
-        return Some(Architecture::Amd64);
-    }
-    None
+    start.truncate(length);
+    Some(start)
 }
 
 /// The options.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct EngineOptions {
     /// What runs the machine: `kvm` this host's processor (x86-64 guests), `emulate` software (riscv64
-    /// guests, on every host). `auto` goes by --arch and the kernel.
+    /// guests, on every host). `auto` goes by --arch or the kernel, else takes KVM where it is real.
     #[arg(long, default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
     engine: Wanted,
     /// The guest's architecture; each has its engine.
@@ -62,9 +67,20 @@ pub(crate) struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// The engine and CPU model for a machine, which boots `kernel` if that is one's own.
-    pub(crate) fn choose(&self, kernel: Option<&Path>) -> Result<(EngineKind, CpuModel), Failure> {
-        let engine = self.engine(kernel)?;
+    /// The engine and CPU model for a machine, which boots `kernel` if that is one's own. `emulated` is
+    /// an option that was given and that only the emulator knows.
+    pub(crate) fn choose(
+        &self,
+        kernel: Option<&Path>,
+        emulated: Option<&str>,
+    ) -> Result<(EngineKind, CpuModel), Failure> {
+        let engine = self.engine(kernel, emulated.is_some())?;
+        if let (EngineKind::Kvm, Some(option)) = (engine, emulated) {
+            return Err(Failure::new(format!(
+                "{option} is for the emulator's riscv64 machines, not for x86-64 ones on KVM; leave it \
+                 out, or use --engine emulate"
+            )));
+        }
         if engine == EngineKind::Emulate && self.cpu_model.is_some() {
             return Err(Failure::new(
                 "--cpu-model is for machines on KVM; the emulator has one processor only",
@@ -73,9 +89,12 @@ impl EngineOptions {
         Ok((engine, self.cpu_model.unwrap_or_default()))
     }
 
-    fn engine(&self, kernel: Option<&Path>) -> Result<EngineKind, Failure> {
-        let arch = self.arch.or_else(|| match self.engine {
-            Wanted::Auto => kernel.and_then(of_kernel),
+    fn engine(&self, kernel: Option<&Path>, emulated: bool) -> Result<EngineKind, Failure> {
+        let arch = self.arch.or_else(|| match (self.engine, kernel) {
+            (Wanted::Auto, Some(kernel)) => Some(of_kernel(kernel)),
+            (Wanted::Auto, None) if !emulated && kvm_verdict::is_real() => {
+                Some(Architecture::Amd64)
+            }
             _ => None,
         });
         match (self.engine, arch) {

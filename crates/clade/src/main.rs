@@ -8,6 +8,7 @@ mod errand;
 mod failure;
 mod firmware;
 mod first_boot;
+mod kvm_verdict;
 mod network_options;
 mod oci;
 mod progress;

@@ -220,7 +220,7 @@ impl Run {
             self.oci.check_unused()?;
             return Ok(None);
         };
-        let architecture = arch::of_engine(self.engine.choose(self.kernel.as_deref())?.0);
+        let architecture = arch::of_engine(self.engine_and_model()?.0);
         let command = mem::take(&mut self.command);
         self.oci.machine(name, architecture, command).map(Some)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clade_images::{DebianRequest, Image, Request, Source};
 use clade_manager::Order;
 use clade_ssh::Key;
-use clade_vmm::spec::{EngineKind, Interrupts, MachineConfig};
+use clade_vmm::spec::{CpuModel, EngineKind, Interrupts, MachineConfig, Tier};
 
 use super::{DEFAULT_IMAGE, Run};
 use crate::failure::Failure;
@@ -34,7 +34,7 @@ pub(super) struct Plan {
 impl Run {
     /// The machine to make, and what it boots. One for an OCI image is `mini` as yet.
     pub(super) fn plan(self, interactive: bool, oci: Option<&OciMachine>) -> Result<Plan, Failure> {
-        let (engine, cpu_model) = self.engine.choose(self.kernel.as_deref())?;
+        let (engine, cpu_model) = self.engine_and_model()?;
         let interrupts = self.interrupts();
         let (cpus, memory) = (self.cpus(), self.memory());
         let is_debian = self.is_debian();
@@ -107,6 +107,18 @@ impl Run {
             + &own;
         let name = oci.map_or(&image.name, |oci| &oci.image.name).clone();
         Ok(Plan::of_mini(image, name, cmdline, order))
+    }
+
+    /// The engine and its CPU model.
+    pub(super) fn engine_and_model(&self) -> Result<(EngineKind, CpuModel), Failure> {
+        let emulated = [
+            ("--firmware", self.firmware.is_some()),
+            ("--tier", self.tier != Tier::Auto),
+            ("--interrupts", self.interrupts.is_some()),
+        ];
+        let mut emulated = emulated.into_iter().filter(|(_, given)| *given);
+        let option = emulated.next().map(|(option, _)| option);
+        self.engine.choose(self.kernel.as_deref(), option)
     }
 
     /// Whether it is a Debian system with a disk.

@@ -80,12 +80,11 @@ fn place(file: &[u8], ram: &GuestRam, space: &mut Space) -> Result<Placed, Probl
         return place_bzimage(&BzImage::parse(file, space.ram())?, ram, space);
     }
     let file = unpack::unpack(file, space.ram_size())?;
+    let foreign = |what: &str| Err(Problem::Architecture(what.to_owned(), Arch::X86_64));
     match recognise(&file) {
         Format::Elf => place_elf(&file, ram, space),
-        Format::Image | Format::Zboot => Err(Problem::Architecture(
-            "64-bit RISC-V or another processor".into(),
-            Arch::X86_64,
-        )),
+        Format::Image => foreign("64-bit RISC-V"),
+        Format::Zboot => foreign("another processor (an EFI kernel)"),
         Format::Refused(Problem::Architecture(what, _)) => {
             Err(Problem::Architecture(what, Arch::X86_64))
         }
