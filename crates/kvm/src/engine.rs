@@ -162,8 +162,8 @@ impl Kvm {
             return Ok(());
         };
         let vcpus = lock(&self.vcpus);
-        for (_, vcpu) in vcpus.iter() {
-            vcpu.start_clock()?;
+        for (position, (_, vcpu)) in vcpus.iter().enumerate() {
+            vcpu.start_clock(position == 0)?;
         }
         clock::write(&self.machine.vm, clock_ns)?;
         vcpus.iter().try_for_each(|(_, vcpu)| vcpu.tell_stop())

@@ -163,12 +163,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Goes on from the time that was remembered or restored.
-    pub(crate) fn start_clock(&self) -> Result<(), EngineError> {
-        match lock(&self.stopped).take() {
-            Some(tsc) => tsc.write(&lock(&self.fd)),
-            None => Ok(()),
+    /// Goes on from the time that was remembered or restored. The machine's `first` sets the time, and
+    /// KVM makes the others' counters equal to it.
+    pub(crate) fn start_clock(&self, first: bool) -> Result<(), EngineError> {
+        let Some(tsc) = lock(&self.stopped).take() else {
+            return Ok(());
+        };
+        let fd = lock(&self.fd);
+        if first {
+            tsc.leave_others(&fd)?;
         }
+        tsc.write(&fd)
     }
 
     /// Tells the guest that it stood still.

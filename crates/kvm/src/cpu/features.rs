@@ -80,7 +80,6 @@ const fn feature(name: &'static str, word: Word, bit: u32, level: Level) -> Feat
 /// What the named models consist of. Names are those of `/proc/cpuinfo`.
 pub(super) const FEATURES: &[Feature] = &[
     feature("fpu", word::BASIC_EDX, 0, Level::Base),
-    feature("vme", word::BASIC_EDX, 1, Level::Base),
     feature("de", word::BASIC_EDX, 2, Level::Base),
     feature("pse", word::BASIC_EDX, 3, Level::Base),
     feature("tsc", word::BASIC_EDX, 4, Level::Base),

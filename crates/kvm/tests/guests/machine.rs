@@ -2,15 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use clade_engine::{Engine, Exit, GuestRam, IoBus, Unmapped, Vcpu};
+use clade_engine::{Engine, Exit, GuestRam, IoBus, Unmapped, Vcpu, VcpuHandle};
 use clade_kvm::{CpuModel, Device, Gdt, Kvm, KvmConfig, Start, examine_device};
 use iced_x86::IcedError;
 use iced_x86::code_asm::{CodeAssembler, dword_ptr};
-use vm_memory::{Bytes, GuestAddress};
+use rustix::mm::Advice;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 /// Guest RAM begins at 0 and is this big.
 pub(crate) const RAM: u64 = 2 << 20;
@@ -38,17 +39,29 @@ pub(crate) struct Recorder {
     accesses: Mutex<Vec<Access>>,
     /// Reads return consecutive bytes.
     next: Mutex<u8>,
+    /// Kicked within the access of this number.
+    kick: Mutex<Option<(usize, Arc<dyn VcpuHandle>)>>,
 }
 
 impl Recorder {
     fn record(&self, access: Access) {
-        let mut accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accesses = lock(&self.accesses);
+        if let Some((number, vcpu)) = &*lock(&self.kick)
+            && accesses.len() == *number
+        {
+            vcpu.kick();
+        }
         accesses.push(access);
     }
 
+    /// All accesses up to now.
     pub(crate) fn accesses(&self) -> Vec<Access> {
-        let accesses = self.accesses.lock().unwrap_or_else(PoisonError::into_inner);
-        accesses.clone()
+        lock(&self.accesses).clone()
+    }
+
+    /// Kicks `vcpu` while the access of this number is answered.
+    pub(crate) fn kick_in_access(&self, number: usize, vcpu: &dyn Vcpu) {
+        *lock(&self.kick) = Some((number, vcpu.handle()));
     }
 }
 
@@ -61,9 +74,9 @@ impl IoBus for Recorder {
             return Err(Unmapped { address });
         }
         self.record(Access::Read(address, data.len()));
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = lock(&self.next);
         for byte in data {
-            *next += 1;
+            *next = next.wrapping_add(1);
             *byte = *next;
         }
         Ok(())
@@ -73,6 +86,10 @@ impl IoBus for Recorder {
         self.record(Access::Write(address, data.to_vec()));
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A machine whose vCPUs nobody runs yet.
@@ -134,8 +151,13 @@ pub(crate) fn long() -> Start {
 }
 
 /// RAM with descriptor tables and page tables.
-fn ram() -> Arc<GuestRam> {
+pub(crate) fn ram() -> Arc<GuestRam> {
     let ram = GuestRam::from_ranges(&[(GuestAddress(0), RAM as usize)]).expect("memory");
+    let host = ram.get_host_address(GuestAddress(0)).expect("RAM");
+    // One page written is to be one page that the host gives.
+    // SAFETY: the range is that of the mapping; the advice changes no contents.
+    unsafe { rustix::mm::madvise(host.cast(), RAM as usize, Advice::LinuxNoHugepage) }
+        .unwrap_or_else(|error| eprintln!("huge pages stay: {error}"));
     let put = |value: u64, address| ram.write_obj(value, GuestAddress(address)).expect("RAM");
     // Present, writable, user; the last level has 2 MiB pages.
     put((PAGE_TABLES + 0x1000) | 7, PAGE_TABLES);
@@ -164,19 +186,25 @@ impl Machine {
                 .expect("RAM");
         }
         ram.write_slice(program, GuestAddress(CODE)).expect("RAM");
-        Self::over(device, cpus, start, ram)
+        let devices = [(); 2].map(|()| Arc::new(Recorder::default()));
+        Self::over(device, cpus, CpuModel::Host, start, ram, devices)
     }
 
-    /// A machine over memory that was prepared.
-    pub(crate) fn over(device: &Device, cpus: u32, start: Start, ram: Arc<GuestRam>) -> Self {
-        let memory = Arc::new(Recorder::default());
-        let ports = Arc::new(Recorder::default());
+    /// A machine over memory and devices that were prepared.
+    pub(crate) fn over(
+        device: &Device,
+        cpus: u32,
+        cpu: CpuModel,
+        start: Start,
+        ram: Arc<GuestRam>,
+        [memory, ports]: [Arc<Recorder>; 2],
+    ) -> Self {
         let config = KvmConfig {
             cpus,
             ram: ram.clone(),
             memory: memory.clone(),
             ports: ports.clone(),
-            cpu: CpuModel::Host,
+            cpu,
             start,
         };
         let engine = Kvm::new(device, config).expect("a machine");
@@ -186,6 +214,38 @@ impl Machine {
             ports,
             engine,
         }
+    }
+
+    /// The same machine once more, with a copy of its memory, the same devices, and the state of
+    /// `vcpus`.
+    pub(crate) fn moved(
+        &self,
+        device: &Device,
+        vcpus: &[Box<dyn Vcpu>],
+    ) -> (Self, Vec<Box<dyn Vcpu>>) {
+        let chips = self.engine.save_chips().expect("state");
+        let states = vcpus.iter().map(|vcpu| vcpu.save().expect("state"));
+        let states: Vec<_> = states.collect();
+        let ram = ram();
+        let mut bytes = vec![0; RAM as usize];
+        self.ram
+            .read_slice(&mut bytes, GuestAddress(0))
+            .expect("RAM");
+        ram.write_slice(&bytes, GuestAddress(0)).expect("RAM");
+        let count = states.len() as u32;
+        let devices = [self.memory.clone(), self.ports.clone()];
+        // Where it begins does not count: it goes on.
+        let moved = Self::over(device, count, CpuModel::Host, Start::Reset, ram, devices);
+        moved.engine.restore_chips(&chips).expect("chips");
+        let vcpus = (0..count).zip(&states).map(|(index, state)| {
+            let mut vcpu = moved.vcpu(index);
+            vcpu.restore(state).expect("a vCPU");
+            assert_eq!(vcpu.save().expect("state"), *state, "nothing is lost");
+            vcpu
+        });
+        let vcpus = vcpus.collect();
+        moved.engine.start_clock().expect("time");
+        (moved, vcpus)
     }
 
     pub(crate) fn vcpu(&self, index: u32) -> Box<dyn Vcpu> {
@@ -257,7 +317,7 @@ impl Machine {
 pub(crate) struct Running {
     result: Receiver<(Box<dyn Vcpu>, Exit)>,
     exited: Arc<AtomicBool>,
-    handle: Arc<dyn clade_engine::VcpuHandle>,
+    handle: Arc<dyn VcpuHandle>,
 }
 
 /// Runs a vCPU.

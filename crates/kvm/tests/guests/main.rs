@@ -2,8 +2,12 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod confined;
+mod dirty;
 mod interrupts;
 mod io;
 mod machine;
+mod models;
 mod modes;
 mod probe;
+mod state;
