@@ -178,11 +178,7 @@ fn program(permissions: &Permissions) -> Result<BpfProgram, seccompiler::Backend
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     rules.insert(libc::SYS_tgkill, vec![equals(0, own)?]);
     if permissions.kvm {
-        // Whose number is KVM's: bits 8 to 15 of an ioctl (Linux, include/uapi/asm-generic/ioctl.h).
-        rules.insert(
-            libc::SYS_ioctl,
-            vec![SeccompRule::new(vec![is(1, 0xae00, 0xff00)?])?],
-        );
+        rules.insert(libc::SYS_ioctl, kvm_rules()?);
     }
     if permissions.network {
         rules.extend(network_rules()?);
@@ -232,6 +228,20 @@ fn network_rules() -> Result<Vec<(c_long, Vec<SeccompRule>)>, seccompiler::Backe
     Ok(rules)
 }
 
+/// What is asked of KVM, and of no other device.
+#[cfg(target_arch = "x86_64")]
+fn kvm_rules() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let requests = clade_kvm::IOCTLS.iter();
+    let rules = requests.map(|request| equals_bits(1, *request));
+    rules.collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn kvm_rules() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    // No request has this number.
+    Ok(vec![equals(1, 0)?])
+}
+
 fn bits_clear(argument: u8, bits: i32) -> Result<SeccompRule, seccompiler::BackendError> {
     condition(
         argument,
@@ -241,7 +251,11 @@ fn bits_clear(argument: u8, bits: i32) -> Result<SeccompRule, seccompiler::Backe
 }
 
 fn equals(argument: u8, value: i32) -> Result<SeccompRule, seccompiler::BackendError> {
-    condition(argument, SeccompCmpOp::Eq, u64::from(value.unsigned_abs()))
+    equals_bits(argument, value.unsigned_abs())
+}
+
+fn equals_bits(argument: u8, value: u32) -> Result<SeccompRule, seccompiler::BackendError> {
+    condition(argument, SeccompCmpOp::Eq, u64::from(value))
 }
 
 fn condition(

@@ -53,11 +53,14 @@ fn confined() {
     fs::write(sockets.join("one"), "").expect("file");
     let log = File::create(folder.join("console.log")).expect("log");
     let disk = Branched::open(&home);
+    #[cfg(target_arch = "x86_64")]
+    let kvm = kvm::open();
     let lacks = super::enter(&super::Permissions {
         folder: folder.clone(),
         sockets: sockets.clone(),
         readable: vec![kernel.clone()],
         disks: true,
+        kvm: true,
         ..Default::default()
     });
     let landlock = !lacks.iter().any(|lack| lack.contains("file system"));
@@ -71,6 +74,8 @@ fn confined() {
     let checks = move || {
         works(&folder, &kernel, &log);
         disk.works();
+        #[cfg(target_arch = "x86_64")]
+        kvm::works(kvm);
         fs::remove_dir_all(&sockets).expect("the sockets are removed");
         is_refused(&home, landlock);
     };
@@ -98,6 +103,56 @@ fn works(folder: &Path, kernel: &Path, mut log: &File) {
     );
     fs::remove_file(folder.join("console.log.1")).expect("files are removed");
     fs::remove_dir(folder).expect("the folder is removed");
+}
+
+#[cfg(target_arch = "x86_64")]
+mod kvm {
+    use std::sync::Arc;
+
+    use clade_devices::BusBuilder;
+    use clade_engine::{Engine, Exit, GuestRam, SystemEvent};
+    use clade_kvm::{CpuModel, Device, Gdt, Kvm, KvmConfig, Start};
+    use vm_memory::{Bytes, GuestAddress};
+
+    pub(super) fn open() -> Option<Device> {
+        let device = Device::open();
+        if let Err(error) = &device {
+            eprintln!("partly skipped: {error}");
+        }
+        device.ok()
+    }
+
+    /// A guest that is reset, and makes its process a new machine, can be run, saved and restored.
+    pub(super) fn works(device: Option<Device>) {
+        let Some(device) = device else { return };
+        let ram = GuestRam::from_ranges(&[(GuestAddress(0), 1 << 20)]).expect("memory");
+        // ud2, with nobody to handle it.
+        ram.write_slice(&[0x0f, 0x0b], GuestAddress(0x1000))
+            .expect("memory");
+        let nothing = Arc::new(BusBuilder::new().build());
+        let config = KvmConfig {
+            cpus: 1,
+            ram: Arc::new(ram),
+            memory: nothing.clone(),
+            ports: nothing,
+            cpu: CpuModel::Host,
+            start: Start::Protected {
+                entry: 0x1000,
+                ebx: 0,
+                gdt: Gdt { base: 0, limit: 0 },
+            },
+        };
+        let kvm = Kvm::new(&device, config).expect("a virtual machine");
+        let mut vcpu = kvm.create_vcpu(0).expect("a vCPU");
+        let (chips, state) = (kvm.save_chips(), vcpu.save());
+        kvm.restore_chips(&chips.expect("saved")).expect("restored");
+        vcpu.restore(&state.expect("saved")).expect("restored");
+        kvm.start_clock().expect("time passes");
+        let exit = vcpu.run().expect("it runs");
+        assert_eq!(exit, Exit::System(SystemEvent::Reboot));
+        kvm.stop_clock().expect("time stands still");
+        kvm.take_dirty_pages().expect("told what it wrote");
+    }
 }
 
 /// A disk, and the file that is to be its next layer, as it would come from another process.
@@ -158,6 +213,12 @@ fn is_refused(home: &Path, landlock: bool) {
             Command::new("/bin/true").spawn().map(drop),
         ),
         ("listening", TcpListener::bind("127.0.0.1:0").map(drop)),
+        (
+            "asking a device that is not KVM",
+            File::open(home.join("kernel"))
+                .and_then(|kernel| Ok(rustix::io::ioctl_fionread(kernel)?))
+                .map(drop),
+        ),
         ("making sockets", UnixStream::pair().map(drop)),
         ("connecting", TcpStream::connect("127.0.0.1:9").map(drop)),
         (
