@@ -10,6 +10,8 @@ mod trial;
 use std::fmt;
 use std::time::Duration;
 
+use clade_engine::EngineError;
+
 use crate::device::{Device, DeviceError};
 use programs::{CMPXCHG16B, LOOP, SYSCALL, XSAVE, loop_instructions};
 use trial::{Course, Trial};
@@ -68,12 +70,12 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let speed = "million instructions a second in kernel mode";
         match self.mips {
-            Some(mips) if mips < 10.0 => write!(f, "{mips:.1}")?,
-            Some(mips) => write!(f, "{mips:.0}")?,
-            None => write!(f, "no")?,
+            Some(mips) if mips < 10.0 => write!(f, "{mips:.1} {speed}")?,
+            Some(mips) => write!(f, "{mips:.0} {speed}")?,
+            None => write!(f, "a guest's first loop does not end")?,
         }
-        write!(f, " million instructions a second in kernel mode")?;
         for finding in &self.findings {
             if let Some(problem) = &finding.problem {
                 write!(f, "; {} fails: {problem}", finding.what)?;
@@ -106,8 +108,8 @@ pub fn examine() -> Verdict {
 pub fn examine_device(device: &Device) -> Verdict {
     let attempts = [
         ("cmpxchg16b", CMPXCHG16B),
-        ("saving vector registers (xsave, xrstor)", XSAVE),
-        ("a system call (syscall, sysret)", SYSCALL),
+        ("xsave or xrstor", XSAVE),
+        ("syscall or sysret", SYSCALL),
     ];
     let report = Report {
         mips: speed(device),
@@ -150,6 +152,7 @@ fn attempt(device: &Device, what: &'static str, program: &'static [u8]) -> Findi
         Course::Ran(times) if times.is_empty() => Some("it does not end".to_owned()),
         Course::Ran(_) => None,
         Course::Faulted => Some("it faults".to_owned()),
+        Course::Failed(EngineError::Stopped { reason, .. }) => Some(reason),
         Course::Failed(error) => Some(error.to_string()),
     };
     Finding { what, problem }

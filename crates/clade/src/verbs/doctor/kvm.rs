@@ -1,4 +1,4 @@
-//! Whether KVM really runs a virtual CPU here, and if not, why.
+//! Whether KVM really runs guests here, and if not, why.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use super::Check;
 const WHAT: &str = "KVM";
 const DEVICE: &str = "/dev/kvm";
 
-/// One instruction takes far less.
+/// An examination takes far less.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Said of every lack: it is one of speed only.
@@ -29,16 +29,36 @@ pub(super) fn check() -> Check {
         Ok(device) => drop(device),
         Err(error) => return cannot_open(&error),
     }
-    match answer_in_time(run_one_instruction) {
-        Ok(()) => Check::good(WHAT, format!("{DEVICE} runs a virtual CPU")),
+    match answer_in_time(try_it) {
+        Ok(finding) => Check::good(WHAT, finding),
         Err(problem) => Check::lacking(
             WHAT,
-            format!("{DEVICE} is there, but {problem}; {STILL}"),
+            format!("{DEVICE} is there, but not real: {problem}; {STILL}"),
             "if this host is itself a virtual machine, switch on nested virtualization for it \
              (on a KVM host: `modprobe kvm_intel nested=1` or `modprobe kvm_amd nested=1`, and a \
              CPU model of `host`)\n`sudo dmesg | grep -i kvm` says more",
         ),
     }
+}
+
+/// What small guests find there, or what is wrong with it.
+#[cfg(target_arch = "x86_64")]
+fn try_it() -> Result<String, String> {
+    use clade_kvm::Verdict;
+
+    match clade_kvm::examine() {
+        Verdict::Real(report) => Ok(format!(
+            "{DEVICE} is real: {report}; up to {} vCPUs",
+            report.vcpus_max
+        )),
+        Verdict::Poor(report) => Err(report.to_string()),
+        Verdict::Absent(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn try_it() -> Result<String, String> {
+    Err("this is no x86-64 host".to_owned())
 }
 
 fn cannot_open(error: &io::Error) -> Check {
@@ -103,64 +123,16 @@ fn group_name(groups: &Path, gid: u32) -> Option<String> {
 }
 
 /// A broken virtual CPU may never stop.
-fn answer_in_time(probe: fn() -> Result<(), String>) -> Result<(), String> {
+fn answer_in_time(probe: fn() -> Result<String, String>) -> Result<String, String> {
     let (answer, answered) = mpsc::channel();
     thread::spawn(move || answer.send(probe()));
     answered.recv_timeout(PATIENCE).unwrap_or_else(|_| {
         Err(format!(
-            "a virtual CPU did not execute one HLT in {} s",
+            "a virtual CPU did not answer in {} s",
             PATIENCE.as_secs()
         ))
     })
 }
-
-#[cfg(not(target_arch = "x86_64"))]
-fn run_one_instruction() -> Result<(), String> {
-    Err("this is no x86-64 host".to_owned())
-}
-
-/// Makes a virtual machine with one virtual CPU that executes HLT in real mode.
-#[cfg(target_arch = "x86_64")]
-fn run_one_instruction() -> Result<(), String> {
-    use kvm_bindings::kvm_userspace_memory_region;
-    use kvm_ioctls::{Kvm, VcpuExit};
-
-    const CODE: u64 = 0x1000;
-    const HLT: u8 = 0xf4;
-
-    let failed =
-        |what: &'static str| move |error: kvm_ioctls::Error| format!("{what} fails: {error}");
-    let kvm = Kvm::new().map_err(failed("opening it"))?;
-    let page = Box::new(Page([HLT; 4096]));
-    let vm = kvm.create_vm().map_err(failed("KVM_CREATE_VM"))?;
-    let region = kvm_userspace_memory_region {
-        slot: 0,
-        flags: 0,
-        guest_phys_addr: CODE,
-        memory_size: 4096,
-        userspace_addr: page.0.as_ptr() as u64,
-    };
-    // SAFETY: the page is ours, page-aligned, and outlives `vm` and its vCPU, which are declared
-    // after it and therefore dropped before it. The guest only executes what is there.
-    unsafe { vm.set_user_memory_region(region) }.map_err(failed("KVM_SET_USER_MEMORY_REGION"))?;
-    let mut vcpu = vm.create_vcpu(0).map_err(failed("KVM_CREATE_VCPU"))?;
-    let mut special = vcpu.get_sregs().map_err(failed("KVM_GET_SREGS"))?;
-    special.cs.base = 0;
-    special.cs.selector = 0;
-    vcpu.set_sregs(&special).map_err(failed("KVM_SET_SREGS"))?;
-    let mut registers = vcpu.get_regs().map_err(failed("KVM_GET_REGS"))?;
-    registers.rip = CODE;
-    registers.rflags = 2;
-    vcpu.set_regs(&registers).map_err(failed("KVM_SET_REGS"))?;
-    match vcpu.run().map_err(failed("KVM_RUN"))? {
-        VcpuExit::Hlt => Ok(()),
-        other => Err(format!("the virtual CPU does not run: {other:?}")),
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[repr(align(4096))]
-struct Page([u8; 4096]);
 
 #[cfg(test)]
 mod tests {
