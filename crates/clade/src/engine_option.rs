@@ -55,7 +55,7 @@ fn first_bytes(path: &Path) -> Option<Vec<u8>> {
 pub(crate) struct EngineOptions {
     /// What runs the machine: `kvm` this host's processor (x86-64 guests), `emulate` software (riscv64
     /// guests, on every host). `auto` goes by --arch or the kernel, else takes KVM where it is real.
-    #[arg(long, default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
+    #[arg(long, env = "CLADE_ENGINE", default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
     engine: Wanted,
     /// The guest's architecture; each has its engine.
     #[arg(long, value_parser = choice::parser(Architecture::ALL, arch::name))]

@@ -233,15 +233,14 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
     let _removed = machines.map(Removed);
     let install = "apt-get update && apt-get install -y sqlite3 >/dev/null && \
         sqlite3 /root/d 'pragma journal_mode=wal; create table t (number integer, noise text)'";
-    let run = ["run", "-d", "--name", origin, "debian"];
-    done(&run);
+    done(&["run", "-d", "--name", origin, "debian"]);
     done(&["wait", origin, "--for", "ready", "--timeout", "600"]);
     done(&["exec", origin, "--", "sh", "-c", install]);
     // Each row is a transaction of its own, which ends with a flush.
     let write = "i=0; (while i=$((i + 1)); do \
         echo \"insert into t values ($i, hex(randomblob(2000)));\"; done) | sqlite3 /root/d";
-    let load = format!("nohup sh -c {} >/dev/null 2>&1 &", quoted(write));
-    done(&["exec", origin, "--", "sh", "-c", &load]);
+    let load = ["systemd-run", "--quiet", "sh", "-c", write];
+    done(&[&["exec", origin, "--"][..], &load].concat());
     let rows = |name: &str| -> u64 {
         let count = done(&[
             "exec",
@@ -282,9 +281,4 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
             "{name}"
         );
     }
-}
-
-/// For a shell, as one word.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

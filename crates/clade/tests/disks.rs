@@ -67,6 +67,7 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
         command
             .args(arguments)
+            .env("CLADE_ENGINE", common::engine())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_DATA_HOME", self.path("data"));
         command

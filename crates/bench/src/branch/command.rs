@@ -91,7 +91,8 @@ impl Clade {
     /// Starts a machine of `image` and waits until it can be worked with.
     pub(super) fn start(&self, name: &str, image: &str, memory: &str) -> Result<(), String> {
         self.own(name);
-        self.run(&["run", "-d", "--name", name, "--memory", memory, image])?;
+        let of_riscv = ["run", "-d", "--arch", "riscv64", "--name", name];
+        self.run(&[&of_riscv[..], &["--memory", memory, image]].concat())?;
         self.run(&["wait", name, "--for", "ready"])?;
         // Twice: the first may generate keys.
         self.shell(name, "true")?;

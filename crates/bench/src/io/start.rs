@@ -70,7 +70,7 @@ impl Start {
     fn under_clade(&self) -> Result<f64, String> {
         let name = format!("bench-{}", std::process::id());
         let started = Instant::now();
-        self.clade(&["run", "-d", "--name", &name, IMAGE])?;
+        self.clade(&["run", "-d", "--arch", "riscv64", "--name", &name, IMAGE])?;
         let answered = self
             .clade(&["wait", &name, "--for", "ready"])
             .and_then(|()| self.clade(&["exec", &name, "--", "true"]));

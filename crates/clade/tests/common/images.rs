@@ -68,6 +68,7 @@ pub(crate) fn clade(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
     command
         .args(arguments)
+        .env("CLADE_ENGINE", super::engine())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -77,6 +77,7 @@ impl Home {
         command
             .args(arguments)
             .env_clear()
+            .env("CLADE_ENGINE", engine())
             .env("HOME", self.folder.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_CACHE_HOME", self.path("cache"))
@@ -107,6 +108,11 @@ impl Home {
     pub(crate) fn wait_for_no_machines(&self) {
         wait_until("no machine is left", || self.machines().is_empty());
     }
+}
+
+/// The engine of the tests' machines, whatever this host has.
+pub(crate) fn engine() -> String {
+    std::env::var("CLADE_ENGINE").unwrap_or_else(|_| "emulate".to_owned())
 }
 
 impl Drop for Home {
