@@ -17,7 +17,7 @@ const MAX_INSTRUCTIONS: usize = 64;
 /// Blocks that are kept of code that is executed in no other way.
 pub(crate) const ALL: usize = 1 << 14;
 /// Blocks that are kept to see which come again soon, and are to be translated.
-pub(crate) const RECENT: usize = 1 << 11;
+pub(crate) const RECENT: usize = 1 << 12;
 
 /// A run of instructions of which only the last may jump, trap by design or change how the
 /// following ones are fetched.
@@ -27,20 +27,33 @@ pub(crate) struct Block {
     generation: u64,
     /// How often it was run.
     pub(crate) executions: u32,
-    pub(crate) instructions: Box<[Inst]>,
+    pub(crate) instructions: Vec<Inst>,
     /// The memory it was decoded from, in 16-bit parcels.
-    parcels: Box<[u16]>,
+    parcels: Vec<u16>,
 }
 
 impl Block {
-    /// Decodes from `start` to the end of the block or of the page. Empty when the first
-    /// instruction is illegal or crosses the page's end.
-    fn decode(start: HostAddress, generation: u64) -> Self {
+    fn empty() -> Self {
+        Self {
+            start: HostAddress(0),
+            generation: 0,
+            executions: 0,
+            instructions: Vec::new(),
+            parcels: Vec::new(),
+        }
+    }
+
+    /// Decodes from `start` to the end of the block or of the page, in place of what the block was.
+    /// Empty when the first instruction is illegal or crosses the page's end.
+    fn decode(&mut self, start: HostAddress, generation: u64) {
         let in_page = parcels_left(start);
-        let mut instructions = Vec::new();
-        let mut parcels = Vec::new();
-        while instructions.len() < MAX_INSTRUCTIONS && parcels.len() < in_page {
-            let index = parcels.len();
+        self.start = start;
+        self.generation = generation;
+        self.executions = 0;
+        self.instructions.clear();
+        self.parcels.clear();
+        while self.instructions.len() < MAX_INSTRUCTIONS && self.parcels.len() < in_page {
+            let index = self.parcels.len();
             let low = parcel(start, index);
             let raw = match instruction_parcels(low) {
                 1 => u32::from(low),
@@ -48,21 +61,14 @@ impl Block {
                 _ => u32::from(low) | u32::from(parcel(start, index + 1)) << 16,
             };
             let Some(inst) = isa::decode(raw) else { break };
-            parcels.push(low);
+            self.parcels.push(low);
             if inst.len == 4 {
-                parcels.push((raw >> 16) as u16);
+                self.parcels.push((raw >> 16) as u16);
             }
-            instructions.push(inst);
+            self.instructions.push(inst);
             if inst.op.ends_block() {
                 break;
             }
-        }
-        Self {
-            start,
-            generation,
-            executions: 0,
-            instructions: instructions.into(),
-            parcels: parcels.into(),
         }
     }
 
@@ -107,11 +113,6 @@ impl BlockCache {
         self.generation += 1;
     }
 
-    /// Gives up the block at `start`, if there is one.
-    pub(crate) fn forget(&mut self, start: HostAddress) {
-        self.slot(start).take_if(|block| block.start == start);
-    }
-
     #[inline(always)]
     fn slot(&mut self, start: HostAddress) -> &mut Option<Box<Block>> {
         let last = self.slots.len() - 1;
@@ -139,10 +140,14 @@ fn refill(slot: &mut Option<Box<Block>>, start: HostAddress, generation: u64) {
         Some(block) if block.start == start && block.equals_memory() => {
             block.generation = generation;
         }
-        // An empty block is not kept: there is nothing by which to tell that memory has changed.
         _ => {
-            let block = Block::decode(start, generation);
-            *slot = (!block.instructions.is_empty()).then(|| Box::new(block));
+            // Code that is seldom executed comes and goes: its memory is used again.
+            let block = slot.get_or_insert_with(|| Box::new(Block::empty()));
+            block.decode(start, generation);
+            // An empty block is not kept: there is nothing by which to tell that memory has changed.
+            if block.instructions.is_empty() {
+                *slot = None;
+            }
         }
     }
 }

@@ -137,10 +137,7 @@ impl Executor {
         let first = block.instructions.first()?.op;
         block.executions = block.executions.saturating_add(1);
         let hot = block.executions > hot_after && translator::is_translatable(first);
-        let code = hot.then(|| translator.translate(&mut self.core, at))??;
-        // It is interpreted no more as long as there is code for it.
-        self.blocks.forget(at);
-        Some(code)
+        hot.then(|| translator.translate(&mut self.core, at))?
     }
 
     /// Does a piece of interpretation, and counts it.
