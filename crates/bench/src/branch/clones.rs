@@ -55,8 +55,9 @@ impl Session<'_> {
             self.samples
                 .note(&format!("{row}-{what}"), MIB, Column::Clade, size);
         };
-        note("all", private.own + private.guest);
+        note("all", private.all());
         note("own", private.own);
+        note("code", private.code);
         note("guest", private.guest);
         Ok(())
     }

@@ -198,7 +198,7 @@ impl Session<'_> {
                 self.time(row, Column::Migration, time);
             }
             let private = smaps::private(clone.process())?;
-            let all = private.own + private.guest;
+            let all = private.all();
             self.samples
                 .note("clone-memory-all", MIB, Column::Migration, all);
         }
