@@ -77,6 +77,7 @@ const NEEDED: &[(Cap, &str)] = &[
     (Cap::GetTscKhz, "KVM_CAP_GET_TSC_KHZ"),
     (Cap::SignalMsi, "KVM_CAP_SIGNAL_MSI"),
     (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+    (Cap::X86MsrFilter, "KVM_CAP_X86_MSR_FILTER"),
 ];
 
 impl Device {

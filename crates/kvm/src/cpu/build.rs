@@ -75,7 +75,7 @@ impl Cpuid {
         if !missing.is_empty() {
             return Err(EngineError::Unsupported(format!(
                 "this host's processor cannot be {model}: it lacks {}\n\
-                 `--cpu host` takes what is there.",
+                 `--cpu-model host` takes what is there.",
                 missing.join(", ")
             )));
         }

@@ -23,8 +23,8 @@ pub(crate) fn check_host_has(host: &Leaves, saved: &Leaves) -> Result<(), Engine
     }
     Err(EngineError::State(format!(
         "its guest was told of features that this host lacks: {}\n\
-         Restore it on a host that has them. Machines run on more hosts with `--cpu x86-64-v2` or \
-         `--cpu x86-64-v3`.",
+         Restore it on a host that has them. Machines run on more hosts with `--cpu-model x86-64-v2` or \
+         `--cpu-model x86-64-v3`.",
         missing.join(", ")
     )))
 }

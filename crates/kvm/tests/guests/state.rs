@@ -225,6 +225,106 @@ fn vcpus_that_wait_to_be_started_and_such_that_sleep() {
     assert_eq!(other.kick().1, Exit::Kicked);
 }
 
+/// Two vCPUs interrupt each other in turn, of which one sleeps in between, and are moved meanwhile.
+#[test]
+fn interrupts_between_vcpus_go_on_elsewhere() {
+    let Some(device) = device() else { return };
+    const ROUNDS: i32 = 2000;
+    const HANDLER: u64 = 0x8200;
+    // In real mode: its vector's entry is in the table at 0.
+    let other = assemble_for(16, 0x8000, |a| {
+        let mut again = a.create_label();
+        a.xor(ax, ax)?;
+        a.mov(ds, ax)?;
+        a.mov(ss, ax)?;
+        a.mov(sp, 0x7000)?;
+        a.mov(word_ptr(interrupts::VECTOR * 4), HANDLER as u32)?;
+        a.mov(word_ptr(interrupts::VECTOR * 4 + 2), 0)?;
+        // The local APIC, in x2APIC mode, by registers: real mode does not reach its memory.
+        a.mov(ecx, 0x1b)?;
+        a.rdmsr()?;
+        a.or(ax, 0xc00)?;
+        a.wrmsr()?;
+        a.mov(ecx, 0x80f)?;
+        a.mov(eax, 0x1ff)?;
+        a.xor(edx, edx)?;
+        a.wrmsr()?;
+        a.mov(dword_ptr((DONE + 8) as u32), 1)?;
+        a.set_label(&mut again)?;
+        a.sti()?;
+        a.hlt()?;
+        a.jmp(again)
+    });
+    let handler = assemble_for(16, HANDLER, |a| {
+        a.mov(ecx, 0x80b)?;
+        a.xor(eax, eax)?;
+        a.xor(edx, edx)?;
+        a.wrmsr()?;
+        a.inc(dword_ptr((RESULTS + 16) as u32))?;
+        a.mov(ecx, 0x830)?;
+        a.mov(eax, interrupts::VECTOR)?;
+        a.xor(edx, edx)?;
+        a.wrmsr()?;
+        a.iret()
+    });
+    let program = assemble(|a| {
+        let mut interrupt = a.create_label();
+        let mut again = a.create_label();
+        let mut round = a.create_label();
+        interrupts::set_up(a, interrupt)?;
+        a.mov(dword_ptr(rbx + 0x300), 0xc_4500)?;
+        a.mov(dword_ptr(rbx + 0x300), 0xc_4608)?;
+        a.set_label(&mut again)?;
+        a.pause()?;
+        a.cmp(dword_ptr(DONE + 8), 1)?;
+        a.jne(again)?;
+        a.mov(ecx, 0)?;
+        a.set_label(&mut round)?;
+        a.mov(dword_ptr(rbx + 0x310), 1 << 24)?;
+        a.mov(dword_ptr(rbx + 0x300), 0x4000 | interrupts::VECTOR)?;
+        a.inc(ecx)?;
+        wait_for_count_in_ecx(a)?;
+        a.cmp(ecx, ROUNDS)?;
+        a.jb(round)?;
+        finish(a)?;
+        interrupts::handler(a, &mut interrupt)
+    });
+    let mut machine = Machine::new(&device, 2, long(), &program);
+    interrupts::with_idt(&machine);
+    for (code, address) in [(other, 0x8000), (handler, HANDLER)] {
+        (machine.ram)
+            .write_slice(&code, GuestAddress(address))
+            .expect("RAM");
+    }
+    let mut vcpus = vec![machine.vcpu(0), machine.vcpu(1)];
+    let mut seen = 0;
+    for _ in 0..20 {
+        let running: Vec<_> = vcpus.into_iter().map(run).collect();
+        until("progress", || {
+            machine.word(RESULTS) > seen || machine.is_done()
+        });
+        seen = machine.word(RESULTS);
+        vcpus = running.into_iter().map(|vcpu| vcpu.kick().0).collect();
+        machine.engine.stop_clock().expect("it stops");
+        (machine, vcpus) = machine.moved(&device, &vcpus);
+    }
+    let running: Vec<_> = vcpus.into_iter().map(run).collect();
+    until("the program's end", || machine.is_done());
+    assert_eq!(machine.results(3), [ROUNDS as u64, 0, ROUNDS as u64]);
+    running
+        .into_iter()
+        .for_each(|vcpu| assert_eq!(vcpu.kick().1, Exit::Kicked));
+}
+
+/// Waits until as many interrupts have come as `ecx` says.
+fn wait_for_count_in_ecx(a: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = a.create_label();
+    a.set_label(&mut again)?;
+    a.pause()?;
+    a.cmp(dword_ptr(RESULTS), ecx)?;
+    a.jb(again)
+}
+
 #[test]
 fn timers_go_on_elsewhere() {
     let Some(device) = device() else { return };
