@@ -13,6 +13,7 @@ mod guest;
 mod initrd;
 mod io;
 mod kernels;
+mod kvm;
 mod peer;
 mod program;
 mod qemu;
@@ -33,12 +34,14 @@ const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PRO
        clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
                       [--peer clade|interpreter|plic|qemu,...]
        clade-bench branch [--rounds N] [--qemu PROGRAM] [--only ROW,...] [--quick]
+       clade-bench kvm [--rounds N] [--qemu PROGRAM] [--quick]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
   io          disk, network and shared folder, under two peers in turn
   branch      snapshots, clones, suspending and resuming, against QEMU's two ways of keeping a machine
+  kvm         what exits cost on KVM, against QEMU's own use of it
   speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)
@@ -104,6 +107,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
         "workloads" => workloads::run(&parse(arguments)?),
         "io" => io::run(&parse(arguments)?),
         "branch" => branch::run(&parse(arguments)?),
+        "kvm" => kvm::run(&parse(arguments)?),
         "speed" => speed::run(arguments),
         _ => Err(USAGE.into()),
     }
