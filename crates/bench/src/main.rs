@@ -13,6 +13,7 @@ mod guest;
 mod initrd;
 mod io;
 mod kernels;
+#[cfg(target_arch = "x86_64")]
 mod kvm;
 mod peer;
 mod program;
@@ -107,7 +108,10 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
         "workloads" => workloads::run(&parse(arguments)?),
         "io" => io::run(&parse(arguments)?),
         "branch" => branch::run(&parse(arguments)?),
+        #[cfg(target_arch = "x86_64")]
         "kvm" => kvm::run(&parse(arguments)?),
+        #[cfg(not(target_arch = "x86_64"))]
+        "kvm" => Err("Clade's KVM engine is for x86-64 hosts".into()),
         "speed" => speed::run(arguments),
         _ => Err(USAGE.into()),
     }
