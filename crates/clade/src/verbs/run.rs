@@ -13,7 +13,7 @@ use clade_manager::{Host, Machines, Started};
 use clade_ssh::Command;
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
-use clade_vmm::spec::{Interrupts, MachineSpec, SerialName, Tier};
+use clade_vmm::spec::{EngineKind, Interrupts, MachineSpec, SerialName, Tier};
 
 use crate::disk_option::DiskOptions;
 use crate::engine_option::EngineOptions;
@@ -116,7 +116,7 @@ pub(crate) struct Run {
     /// own, whose console is attached, is removed anyway.
     #[arg(long)]
     rm: bool,
-    /// When the machine ends, print on standard error what the engine did, as a table or as JSON.
+    /// When the machine ends, print on standard error what the emulator did, as a table or as JSON.
     #[arg(
         long,
         value_name = "FORMAT",
@@ -311,13 +311,17 @@ fn attach(
 
 /// `mini:trixie · Debian 6.12.41-riscv64 · 1 hart · 1 GiB · Ctrl-] detaches`
 fn first_screen(spec: &MachineSpec, title: &str) -> String {
-    let harts = if spec.config.cpus == 1 {
-        "1 hart".to_owned()
-    } else {
-        format!("{} harts", spec.config.cpus)
+    // What RISC-V calls a processor.
+    let processor = match spec.config.engine {
+        EngineKind::Emulate => "hart",
+        EngineKind::Kvm => "CPU",
+    };
+    let (count, plural) = match spec.config.cpus {
+        1 => (1, ""),
+        more => (more, "s"),
     };
     format!(
-        "{title} · {harts} · {} · Ctrl-] detaches",
+        "{title} · {count} {processor}{plural} · {} · Ctrl-] detaches",
         size::show(spec.config.memory)
     )
 }

@@ -115,6 +115,7 @@ impl Run {
             ("--firmware", self.firmware.is_some()),
             ("--tier", self.tier != Tier::Auto),
             ("--interrupts", self.interrupts.is_some()),
+            ("--stats", self.stats.is_some()),
         ];
         let mut emulated = emulated.into_iter().filter(|(_, given)| *given);
         let option = emulated.next().map(|(option, _)| option);
