@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use clade_images::{Architecture, BootParts, Package, Progress, Source, cpio};
+use clade_images::{Architecture, BootParts, Package, Progress, Request, Source, cpio};
 
 use crate::machine::BootFiles;
 use crate::programs;
@@ -21,6 +21,8 @@ const WITHOUT: [&str; 5] = [
     "linux-base-cloud-amd64",
     "linux-initramfs-tool",
 ];
+/// Where its `clade` looks for the image `mini`.
+const MINI: &str = "cache/clade/images/amd64/mini/trixie";
 /// Where tests of a package go.
 pub(crate) const TESTS: &str = "root/tests";
 
@@ -102,6 +104,18 @@ impl System {
             return Err("cargo built no clade".to_owned());
         };
         self.add(path, "usr/bin/clade")
+    }
+
+    /// Makes the image `mini` and puts it where the machine's `clade` finds it.
+    pub(crate) fn add_mini(&mut self) -> Result<(), String> {
+        let request = Request {
+            name: "mini".to_owned(),
+            architecture: Architecture::Amd64,
+            ..Request::default()
+        };
+        let image = clade_images::ensure(&request, &Told).map_err(|error| error.to_string())?;
+        let folder = image.kernel.parent().ok_or("the image has no folder")?;
+        self.add(folder, MINI)
     }
 
     /// Builds the tests of a package, adds them, and gives their paths in the machine.

@@ -1,14 +1,21 @@
 //! The tests of the KVM engine, in a machine that has KVM.
 
 use crate::Options;
-use crate::machine;
+use crate::machine::{self, Machine};
 use crate::system::Work;
 
 /// Scripts, by their names.
-const SCRIPTS: [(&str, &str); 1] = [(
-    "nested-paging",
-    include_str!("../guest/tests/nested-paging"),
-)];
+const SCRIPTS: [(&str, &str); 2] = [
+    (
+        "nested-paging",
+        include_str!("../guest/tests/nested-paging"),
+    ),
+    ("machine", include_str!("../guest/tests/machine")),
+];
+/// Packages whose tests are run there, by the programs that they are built into.
+const PACKAGES: [&str; 1] = ["clade-kvm"];
+/// How long all may take, in seconds, on a host that is busy, too.
+const SECONDS: u64 = 900;
 
 /// Where they go.
 const FOLDER: &str = "root/scripts";
@@ -32,7 +39,21 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
         println!("SKIPPED the tests of the KVM engine: {reason}");
         return Ok(0);
     }
+    if options.machine.seconds == Machine::default().seconds {
+        options.machine.seconds = SECONDS;
+    }
+    options.system.add_clade()?;
+    options.system.add_mini()?;
     let mut tests = Vec::new();
+    for package in PACKAGES {
+        for path in options.system.add_tests(package)? {
+            let (_, name) = path.rsplit_once('/').unwrap_or_default();
+            tests.push(Test {
+                name: format!("{package}/{name}"),
+                command: format!("/{path} --test-threads 1"),
+            });
+        }
+    }
     for (name, script) in SCRIPTS {
         let path = format!("{FOLDER}/{name}");
         options.system.add_content(&path, script.as_bytes());
