@@ -1,10 +1,10 @@
 //! Builds the image `debian` with QEMU as the machine that configures it, to tell faults of the image
-//! from faults of Clade's machines. Prints the finished image.
+//! from faults of Clade's machines. `debian [amd64] [PACKAGE...]`; prints the finished image.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use clade_images::{DebianRequest, FirstBoot, Progress, RunMachine, ensure_debian};
+use clade_images::{Architecture, DebianRequest, FirstBoot, Progress, RunMachine, ensure_debian};
 
 struct Qemu;
 
@@ -14,10 +14,14 @@ impl RunMachine for Qemu {
             "file={},format=raw,if=none,id=d,discard=unmap",
             machine.disk.display()
         );
-        let mut qemu = Command::new("qemu-system-riscv64")
+        let (program, board) = match machine.architecture {
+            Architecture::Riscv64 => ("qemu-system-riscv64", "virt"),
+            Architecture::Amd64 => ("qemu-system-x86_64", "q35"),
+        };
+        let mut qemu = Command::new(program)
             .args([
                 "-M",
-                "virt",
+                board,
                 "-m",
                 "1G",
                 "-display",
@@ -64,9 +68,15 @@ impl Progress for Lines {
 }
 
 fn main() {
+    let mut words = std::env::args().skip(1).peekable();
+    let architecture = match words.next_if_eq(Architecture::Amd64.name()) {
+        Some(_) => Architecture::Amd64,
+        None => Architecture::Riscv64,
+    };
     let request = DebianRequest {
         name: "debian".to_owned(),
-        include: std::env::args().skip(1).collect(),
+        architecture,
+        include: words.collect(),
         ..DebianRequest::default()
     };
     match ensure_debian(&request, &Qemu, &Lines) {

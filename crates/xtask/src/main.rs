@@ -26,6 +26,7 @@ const USAGE: &str = "usage: cargo xtask test-kvm [OPTION...] [TEST...]
   --file PATH[:TARGET]  put a file of this host into it (default target: /root/NAME); with a program come
                         the libraries that it needs. A folder comes with all that is in it
   --clade               build clade and put it into /usr/bin
+  --mini                put the image mini there, too
   --tests PACKAGE       build a package's tests and put them into /root/tests
   --log FILE            where the messages of its kernel go
   --time SECONDS        how long it may run (default 600)";
@@ -69,6 +70,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--log" => options.machine.log = Some(PathBuf::from(value()?)),
             "--file" => options.system.add_file(&value()?)?,
             "--clade" => options.system.add_clade()?,
+            "--mini" => options.system.add_mini()?,
             "--tests" => {
                 options.system.add_tests(&value()?)?;
             }
