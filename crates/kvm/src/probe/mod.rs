@@ -20,6 +20,9 @@ use trial::{Course, Trial};
 /// execute them.
 const REAL_MIPS: f64 = 100.0;
 
+/// No processor is held up so much by other programs that it seems slower than this.
+const HELD_UP_MIPS: f64 = 10.0;
+
 /// What a small guest tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -95,8 +98,8 @@ impl Report {
     }
 }
 
-/// Opens this host's KVM and tries it. Takes a tenth of a second, and half of one at most where KVM is
-/// poor.
+/// Opens this host's KVM and tries it. Takes a tenth of a second, more where KVM is poor or the host busy,
+/// and two seconds at the very most.
 pub fn examine() -> Verdict {
     match Device::open() {
         Ok(device) => examine_device(&device),
@@ -112,7 +115,7 @@ pub fn examine_device(device: &Device) -> Verdict {
         ("syscall or sysret", SYSCALL),
     ];
     let report = Report {
-        mips: speed(device),
+        mips: best_speed(device),
         findings: attempts
             .map(|(what, program)| attempt(device, what, program))
             .into(),
@@ -121,6 +124,15 @@ pub fn examine_device(device: &Device) -> Verdict {
     match report.is_real() {
         true => Verdict::Real(report),
         false => Verdict::Poor(report),
+    }
+}
+
+/// A busy host may have held up the first try.
+fn best_speed(device: &Device) -> Option<f64> {
+    let first = speed(device);
+    match first {
+        Some(mips) if !(HELD_UP_MIPS..REAL_MIPS).contains(&mips) => first,
+        _ => speed(device).into_iter().chain(first).reduce(f64::max),
     }
 }
 
@@ -143,12 +155,20 @@ fn speed(device: &Device) -> Option<f64> {
 }
 
 fn attempt(device: &Device, what: &'static str, program: &'static [u8]) -> Finding {
-    let trial = Trial {
-        program,
-        reports: 1,
-        limit: Duration::from_millis(80),
+    let run = |limit| {
+        let trial = Trial {
+            program,
+            reports: 1,
+            limit,
+        };
+        trial.run(device)
     };
-    let problem = match trial.run(device) {
+    let course = match run(Duration::from_millis(80)) {
+        // Nor may a busy host pass for a poor one.
+        Course::Ran(times) if times.is_empty() => run(Duration::from_millis(400)),
+        course => course,
+    };
+    let problem = match course {
         Course::Ran(times) if times.is_empty() => Some("it does not end".to_owned()),
         Course::Ran(_) => None,
         Course::Faulted => Some("it faults".to_owned()),
