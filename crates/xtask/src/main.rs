@@ -72,7 +72,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--clade" => options.system.add_clade()?,
             "--mini" => options.system.add_mini()?,
             "--tests" => {
-                options.system.add_tests(&value()?)?;
+                options.system.add_tests(&value()?, &[])?;
             }
             "--" => options.rest.extend(words.by_ref()),
             _ if word.starts_with('-') => return Err(format!("what is {word}?\n{USAGE}")),

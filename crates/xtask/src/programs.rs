@@ -19,9 +19,14 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Vec<(String, PathBuf)>, String
     if !output.status.success() {
         return Err(format!("cargo {} failed", arguments.join(" ")));
     }
+    // With the tests of a command comes the command.
+    let tests = arguments.first() == Some(&"test");
     let messages = String::from_utf8_lossy(&output.stdout);
     let executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
+        if message["profile"]["test"].as_bool() != Some(tests) {
+            return None;
+        }
         let path = message["executable"].as_str()?;
         let name = message["target"]["name"].as_str()?;
         Some((name.to_owned(), PathBuf::from(path)))

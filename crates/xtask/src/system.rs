@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use clade_images::{Architecture, BootParts, Package, Progress, Request, Source, cpio};
+use clade_images::{
+    Architecture, BootParts, Error, Image, Package, Progress, Request, Source, cpio,
+};
 
 use crate::machine::BootFiles;
 use crate::programs;
@@ -23,6 +25,8 @@ const WITHOUT: [&str; 5] = [
 ];
 /// Where its `clade` looks for the image `mini`.
 const MINI: &str = "cache/clade/images/amd64/mini/trixie";
+/// Where people and scripts find it.
+const CLADE: &str = "usr/bin/clade";
 /// Where tests of a package go.
 pub(crate) const TESTS: &str = "root/tests";
 
@@ -38,6 +42,7 @@ pub(crate) enum Work {
 #[derive(Default)]
 pub(crate) struct System {
     files: BTreeMap<String, (u32, Vec<u8>)>,
+    links: BTreeMap<String, String>,
 }
 
 impl System {
@@ -103,25 +108,33 @@ impl System {
         let [(_, path)] = built.as_slice() else {
             return Err("cargo built no clade".to_owned());
         };
-        self.add(path, "usr/bin/clade")
+        // Its tests look for it where it was built.
+        let target = path.to_string_lossy();
+        self.links
+            .insert(CLADE.to_owned(), target.clone().into_owned());
+        self.add(path, target.trim_start_matches('/'))
     }
 
     /// Makes the image `mini` and puts it where the machine's `clade` finds it.
     pub(crate) fn add_mini(&mut self) -> Result<(), String> {
-        let request = Request {
-            name: "mini".to_owned(),
-            architecture: Architecture::Amd64,
-            ..Request::default()
-        };
-        let image = clade_images::ensure(&request, &Told).map_err(|error| error.to_string())?;
+        let image = mini().map_err(|error| error.to_string())?;
         let folder = image.kernel.parent().ok_or("the image has no folder")?;
         self.add(folder, MINI)
     }
 
-    /// Builds the tests of a package, adds them, and gives their paths in the machine.
-    pub(crate) fn add_tests(&mut self, package: &str) -> Result<Vec<String>, String> {
+    /// Builds the tests of a package, or some of them, adds them, and gives their paths in the machine.
+    pub(crate) fn add_tests(
+        &mut self,
+        package: &str,
+        only: &[&str],
+    ) -> Result<Vec<String>, String> {
+        let only = only.iter().flat_map(|name| ["--test", *name]);
+        let arguments: Vec<_> = ["test", "--no-run", "-p", package]
+            .into_iter()
+            .chain(only)
+            .collect();
         let mut targets = Vec::new();
-        for (name, path) in programs::build(&["test", "--no-run", "-p", package])? {
+        for (name, path) in programs::build(&arguments)? {
             let target = format!("{TESTS}/{name}");
             self.add(&path, &target)?;
             targets.push(target);
@@ -170,12 +183,33 @@ impl System {
         for (path, (permissions, content)) in &self.files {
             archive.file(path, *permissions, content)?;
         }
+        for (path, target) in &self.links {
+            archive.link(path, target)?;
+        }
         Ok(())
     }
 }
 
+/// Why what the machine is made of cannot be had, if that is for want of a network.
+pub(crate) fn out_of_reach() -> Option<String> {
+    match packages().and_then(|_| mini()) {
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => Some(error.to_string()),
+        _ => None,
+    }
+}
+
+/// The image that is run in the machine.
+fn mini() -> Result<Image, Error> {
+    let request = Request {
+        name: "mini".to_owned(),
+        architecture: Architecture::Amd64,
+        ..Request::default()
+    };
+    clade_images::ensure(&request, &Told)
+}
+
 /// The kernel's packages and busybox.
-fn packages() -> Result<Vec<Package>, clade_images::Error> {
+fn packages() -> Result<Vec<Package>, Error> {
     let source = Source {
         architecture: Architecture::Amd64,
         ..Source::default()

@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::machine::{self, Machine};
-use crate::system::Work;
+use crate::system::{self, Work};
 
 /// Scripts, by their names.
 const SCRIPTS: [(&str, &str); 2] = [
@@ -12,8 +12,8 @@ const SCRIPTS: [(&str, &str); 2] = [
     ),
     ("machine", include_str!("../guest/tests/machine")),
 ];
-/// Packages whose tests are run there, by the programs that they are built into.
-const PACKAGES: [&str; 1] = ["clade-kvm"];
+/// Packages whose tests are run there, with the names of those of `tests/` if not all are.
+const PACKAGES: [(&str, &[&str]); 1] = [("clade-kvm", &[])];
 /// How long all may take, in seconds, on a host that is busy, too.
 const SECONDS: u64 = 900;
 
@@ -35,7 +35,7 @@ struct Outcome {
 
 /// Runs all tests, or those whose names begin as the arguments say, in one machine.
 pub(crate) fn run(mut options: Options) -> Result<u8, String> {
-    if let Some(reason) = machine::missing() {
+    if let Some(reason) = machine::missing().or_else(system::out_of_reach) {
         println!("SKIPPED the tests of the KVM engine: {reason}");
         return Ok(0);
     }
@@ -45,12 +45,12 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     options.system.add_clade()?;
     options.system.add_mini()?;
     let mut tests = Vec::new();
-    for package in PACKAGES {
-        for path in options.system.add_tests(package)? {
+    for (package, only) in PACKAGES {
+        for path in options.system.add_tests(package, only)? {
             let (_, name) = path.rsplit_once('/').unwrap_or_default();
             tests.push(Test {
                 name: format!("{package}/{name}"),
-                command: format!("/{path} --test-threads 1"),
+                command: format!("CLADE_ENGINE=kvm /{path} --test-threads 1"),
             });
         }
     }

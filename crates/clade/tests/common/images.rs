@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clade_images::{Error, Image, Request, Silent, Source, Unpacked};
+use clade_images::{Architecture, Error, Image, Request, Silent, Source, Unpacked};
 
 /// Says that a test cannot run, and why; past the test harness's capture, for a skipped test must
 /// be seen.
@@ -28,8 +28,13 @@ pub(crate) fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<
 
 /// The image `mini`.
 pub(crate) fn mini(test: &str) -> Option<Image> {
+    let architecture = match super::engine().as_str() {
+        "kvm" => Architecture::Amd64,
+        _ => Architecture::Riscv64,
+    };
     let request = Request {
         name: "mini".to_owned(),
+        architecture,
         ..Request::default()
     };
     unless_offline(test, clade_images::ensure(&request, &Silent))
