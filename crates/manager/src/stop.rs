@@ -170,30 +170,35 @@ impl Machine {
         Ok(())
     }
 
-    /// The machine once it has started, or has not, if it was about to.
+    /// The machine once it has started, if it was about to.
     pub(crate) fn settled(&self) -> Result<Option<Machine>, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let Some(mut now) = self.refresh()? else {
-                return Ok(None);
-            };
-            if !now.is_about_to_start() {
-                return Ok(Some(now));
-            }
-            if Instant::now() > deadline {
-                now.state = State::Starting;
-                return Ok(Some(now));
-            }
-            thread::sleep(LOOK);
-        }
+        self.once(|now| now.state != State::Starting)
     }
 
-    /// Whether a process has it whose guest is still to be let go, by somebody who may have died.
-    fn is_about_to_start(&self) -> bool {
-        match self.state {
-            State::Starting => true,
-            State::Running { .. } => !self.status().is_ok_and(|status| status.begun),
-            _ => false,
+    /// The machine once it runs, if its process waits to be told so, perhaps by somebody who has died:
+    /// then it soon does not run. Else [`State::Starting`], if it takes too long.
+    pub(crate) fn begun(&self) -> Result<Option<Machine>, Error> {
+        let has_begun = |now: &Machine| match now.state {
+            State::Starting => false,
+            State::Running { .. } => now.status().is_ok_and(|status| status.begun),
+            _ => true,
+        };
+        let mut now = self.once(has_begun)?;
+        if let Some(now) = now.as_mut().filter(|now| !has_begun(now)) {
+            now.state = State::Starting;
+        }
+        Ok(now)
+    }
+
+    /// The machine once it is as `wanted`, or when patience ends.
+    fn once(&self, wanted: impl Fn(&Machine) -> bool) -> Result<Option<Machine>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.refresh()?;
+            if now.as_ref().is_none_or(&wanted) || Instant::now() > deadline {
+                return Ok(now);
+            }
+            thread::sleep(LOOK);
         }
     }
 

@@ -108,7 +108,7 @@ impl Machine {
     ) -> Result<Kept, Error> {
         disks::check(&self.spec)?;
         let _alone = self.branch_lock()?;
-        let Some(now) = self.settled()? else {
+        let Some(now) = self.begun()? else {
             return Err(self.gone());
         };
         let draft = snapshots.begin()?;

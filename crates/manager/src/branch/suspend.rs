@@ -76,7 +76,7 @@ impl Machine {
     /// The machine as it is, while nobody else suspends it or lets it go on.
     fn held_still(&self) -> Result<(Lock, Machine), Error> {
         let still = Lock::acquire(&self.folder.join(STILL_LOCK), || ())?;
-        let now = self.settled()?.ok_or_else(|| self.gone())?;
+        let now = self.begun()?.ok_or_else(|| self.gone())?;
         Ok((still, now))
     }
 
