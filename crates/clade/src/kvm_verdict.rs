@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clade_store::Folders;
+use clade_vmm::record::host_boot;
 
 const REAL: &str = "real";
 const NOT_REAL: &str = "not real";
@@ -29,9 +30,9 @@ pub(crate) fn is_real() -> bool {
 
 /// Where it is remembered.
 fn file() -> Option<PathBuf> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = Some(host_boot()).filter(|boot| !boot.is_empty())?;
     let folder = Folders::of_user().ok()?.runtime().ok()?;
-    Some(folder.join(format!("kvm-{}", boot.trim())))
+    Some(folder.join(format!("kvm-{boot}")))
 }
 
 /// `None` where there is none to examine: that may change at any time.

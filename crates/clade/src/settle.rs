@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::process::{self, Stdio};
 use std::ptr;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use clade_manager::{Machine, TEMPLATE_KEY_FILE};
 use clade_ssh::{Command, Error, Key, Process};
+use clade_vmm::record;
 use clade_vmm::spec::Unsettled;
 
 use crate::failure::Failure;
@@ -77,22 +78,17 @@ pub(crate) fn settle(machine: &Machine) -> Result<(), Failure> {
             Unsettled::Clock => ("", String::new()),
         };
         let began = Instant::now();
-        tell(machine, [&seconds(), name, &before])?;
+        tell(machine, [name, &before])?;
         if began.elapsed() > LONG {
             // Perhaps it was paused, and then took an old time for the present.
-            tell(machine, [&seconds(), "", ""])?;
+            tell(machine, ["", ""])?;
         }
         Ok(())
     })
 }
 
-/// Since 1970-01-01 UTC.
-fn seconds() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs()).to_string()
-}
-
-fn tell(machine: &Machine, words: [&str; 3]) -> Result<(), Failure> {
+/// Tells the guest what time it is, and `[NAME, OLD]` of the script.
+fn tell(machine: &Machine, names: [&str; 2]) -> Result<(), Failure> {
     let failed = |reason: String| {
         let name = &machine.spec.name;
         Failure::new(format!(
@@ -109,9 +105,10 @@ fn tell(machine: &Machine, words: [&str; 3]) -> Result<(), Failure> {
         None => Default::default(),
     };
     let keys = keys.iter().map(String::as_str);
-    let arguments = ["sh", "-c", SCRIPT, "sh"]
+    let seconds = record::now().to_string();
+    let arguments = ["sh", "-c", SCRIPT, "sh", &seconds]
         .into_iter()
-        .chain(words)
+        .chain(names)
         .chain(keys);
     let command = Command {
         arguments: arguments.map(str::to_owned).collect(),

@@ -37,7 +37,8 @@ pub fn harvest_dirty(ram: &GuestRam) -> DirtyPages {
     runs
 }
 
-fn push_page(runs: &mut DirtyPages, start: u64) {
+/// Appends the page at guest physical address `start`, which joins the last of `runs` if it follows it.
+pub fn push_page(runs: &mut DirtyPages, start: u64) {
     match runs.last_mut() {
         Some(run) if run.start + run.pages * PAGE_SIZE == start => run.pages += 1,
         _ => runs.push(PageRun { start, pages: 1 }),

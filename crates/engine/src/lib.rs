@@ -13,12 +13,14 @@
 
 mod bus;
 mod clock;
+mod cpu_model;
 mod dirty;
 mod vcpu;
 
 pub use bus::{IoBus, IoDevice, IrqLine, MsiSink, Unmapped};
 pub use clock::{Clock, Entropy};
-pub use dirty::{DirtyPages, PageRun, harvest_dirty};
+pub use cpu_model::CpuModel;
+pub use dirty::{DirtyPages, PageRun, harvest_dirty, push_page};
 pub use vcpu::{Arch, Engine, EngineError, Exit, SystemEvent, Vcpu, VcpuHandle, VcpuState};
 
 /// Guest memory as every engine and device sees it: regions of host memory by guest physical

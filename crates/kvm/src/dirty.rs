@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use clade_engine::{DirtyPages, EngineError, PAGE_SIZE, PageRun, harvest_dirty};
+use clade_engine::{DirtyPages, EngineError, PAGE_SIZE, PageRun, harvest_dirty, push_page};
 use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
 use kvm_ioctls::VmFd;
 
@@ -78,11 +78,7 @@ fn push_pages(
     runs: &mut DirtyPages,
 ) {
     for page in pages.filter(|page| written(*page)) {
-        let start = slot.start + page as u64 * PAGE_SIZE;
-        match runs.last_mut() {
-            Some(run) if run.start + run.pages * PAGE_SIZE == start => run.pages += 1,
-            _ => runs.push(PageRun { start, pages: 1 }),
-        }
+        push_page(runs, slot.start + page as u64 * PAGE_SIZE);
     }
 }
 

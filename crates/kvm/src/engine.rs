@@ -4,14 +4,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clade_engine::{
-    Arch, DirtyPages, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink, Vcpu,
+    Arch, CpuModel, DirtyPages, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink, Vcpu,
 };
 use kvm_bindings::{KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE, kvm_enable_cap};
 use kvm_ioctls::VmFd;
 
 use crate::chips::ChipsState;
 use crate::clock;
-use crate::cpu::{CpuModel, Cpuid};
+use crate::cpu::Cpuid;
 use crate::device::Device;
 use crate::dirty::{DirtyLog, PageMap};
 use crate::interrupts::{Messages, Wire};

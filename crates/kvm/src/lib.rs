@@ -25,7 +25,7 @@ mod state;
 mod vcpu;
 
 pub use chips::ChipsState;
-pub use cpu::{CpuModel, UnknownCpuModel};
+pub use clade_engine::CpuModel;
 pub use device::{Device, DeviceError};
 pub use engine::{Kvm, KvmConfig};
 pub use ioctls::IOCTLS;

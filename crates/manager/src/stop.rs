@@ -183,20 +183,22 @@ impl Machine {
             State::Running { .. } => now.status().is_ok_and(|status| status.begun),
             _ => true,
         };
-        let mut now = self.once(has_begun)?;
-        if let Some(now) = now.as_mut().filter(|now| !has_begun(now)) {
-            now.state = State::Starting;
-        }
-        Ok(now)
+        self.once(has_begun)
     }
 
-    /// The machine once it is as `wanted`, or when patience ends.
+    /// The machine once it is as `wanted`; when patience ends, as [`State::Starting`].
     fn once(&self, wanted: impl Fn(&Machine) -> bool) -> Result<Option<Machine>, Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let now = self.refresh()?;
-            if now.as_ref().is_none_or(&wanted) || Instant::now() > deadline {
-                return Ok(now);
+            let Some(mut now) = self.refresh()? else {
+                return Ok(None);
+            };
+            if wanted(&now) {
+                return Ok(Some(now));
+            }
+            if Instant::now() > deadline {
+                now.state = State::Starting;
+                return Ok(Some(now));
             }
             thread::sleep(LOOK);
         }

@@ -1,9 +1,8 @@
 //! Making a vCPU's CPUID from what this host's KVM supports.
 
-use clade_engine::EngineError;
+use clade_engine::{CpuModel, EngineError};
 use kvm_ioctls::Cap;
 
-use super::CpuModel;
 use super::features::{FEATURE_WORDS, missing_for, of_model, word};
 use super::leaves::{Leaves, MAX_LEAVES, Register, Word};
 use super::topology;

@@ -1,6 +1,7 @@
 //! Features by name.
 
-use super::CpuModel;
+use clade_engine::CpuModel;
+
 use super::leaves::{Leaves, Register, Word};
 use Register::{Eax, Ebx, Ecx, Edx};
 

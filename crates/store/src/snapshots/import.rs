@@ -157,22 +157,23 @@ impl Import {
         name: &FileName,
     ) -> Result<(), Error> {
         let zeros = vec![0; PIECE];
-        let mut piece = vec![0; PIECE];
+        let mut piece = Vec::with_capacity(PIECE);
         let mut at = 0;
         loop {
-            let count = fill(entry, &mut piece).map_err(|error| match error.kind() {
+            piece.clear();
+            let read = entry.take(PIECE as u64).read_to_end(&mut piece);
+            let count = read.map_err(|error| match error.kind() {
                 ErrorKind::UnexpectedEof => {
                     damaged(&self.path, format!("it ends in the middle of {name}"))
                 }
                 _ => failed(&self.path, error),
             })?;
-            let filled = &piece[..count];
-            if *filled != zeros[..count] {
+            if piece != zeros[..count] {
                 let room = self.room.checked_sub(count as u64);
                 let place = self.draft.path(name);
                 let full = || Error::io("write", &place, ErrorKind::StorageFull.into());
                 self.room = room.ok_or_else(full)?;
-                file.write_all_at(filled, at)
+                file.write_all_at(&piece, at)
                     .map_err(|error| Error::io("write", &place, error))?;
             }
             at += count as u64;
@@ -220,19 +221,6 @@ fn names(entry: &Entry<'_, impl Read>, path: &Path) -> Result<(FileName, FileNam
             format!("{} does not belong into it", inside.display()),
         )),
     }
-}
-
-fn fill(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
-    let mut count = 0;
-    while count < piece.len() {
-        match from.read(&mut piece[count..]) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(count)
 }
 
 /// The reader's own words for what is wrong with an archive say that it is.

@@ -118,14 +118,8 @@ impl Space {
         size: u64,
     ) -> Result<Range<u64>, Problem> {
         let window = self.ram.start..self.ram.end.min(end);
-        let range = self
-            .highest_gap(&window, size, PAGE_SIZE)
-            .ok_or_else(|| Problem::NoRoom {
-                need: size,
-                have: self.largest_gap(),
-            })?;
-        self.taken.push(range.clone());
-        Ok(range)
+        let range = self.highest_gap(&window, size, PAGE_SIZE);
+        self.take_found(range, size)
     }
 
     /// Takes `size` bytes at a multiple of `align`, comfortably low if possible, and there as high
@@ -134,11 +128,16 @@ impl Space {
         let comfortable = self.ram.start..self.ram.end.min(COMFORTABLE_END);
         let range = self
             .highest_gap(&comfortable, size, align)
-            .or_else(|| self.highest_gap(&self.ram, size, align))
-            .ok_or_else(|| Problem::NoRoom {
-                need: size,
-                have: self.largest_gap(),
-            })?;
+            .or_else(|| self.highest_gap(&self.ram, size, align));
+        self.take_found(range, size)
+    }
+
+    /// Takes the gap that was found for `size` bytes, if one was.
+    fn take_found(&mut self, range: Option<Range<u64>>, size: u64) -> Result<Range<u64>, Problem> {
+        let range = range.ok_or_else(|| Problem::NoRoom {
+            need: size,
+            have: self.largest_gap(),
+        })?;
         self.taken.push(range.clone());
         Ok(range)
     }

@@ -1,6 +1,5 @@
 //! What to build and run: plain values, written by the manager, read by the machine's process.
 
-mod cpu_model;
 mod disk;
 mod flash;
 mod interrupts;
@@ -15,7 +14,7 @@ use clade_net::MacAddress;
 use serde::{Deserialize, Serialize};
 
 pub use clade_disk::Format as DiskFormat;
-pub use cpu_model::CpuModel;
+pub use clade_engine::CpuModel;
 pub use disk::{DISKS_MAX, DiskSpec, OnFullDisk};
 pub use flash::FlashSpec;
 pub use interrupts::Interrupts;

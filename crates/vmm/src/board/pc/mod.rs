@@ -13,14 +13,13 @@ use clade_devices::acpi::Event;
 use clade_devices::pci::{PciHostBuilder, PciLayout};
 use clade_devices::{AcpiEvents, BusBuilder, Cmos, I8042, PowerRegisters, Syscon, Uart};
 use clade_engine::{Engine, EngineError, IrqLine};
-use clade_kvm::{CpuModel, Kvm, KvmConfig};
+use clade_kvm::{Kvm, KvmConfig};
 
 use super::console::Console;
 use super::late_bus::LateBus;
 use super::platform::{Basics, Built, Platform};
 use super::state::PlatformState;
 use super::{BoardError, Origin, Window, random};
-use crate::spec;
 
 use generation::Generation;
 
@@ -58,7 +57,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
             ram: basics.ram.clone(),
             memory: bus.clone(),
             ports: port_bus.clone(),
-            cpu: config.cpu_model.into(),
+            cpu: config.cpu_model,
             start,
         },
     )?;
@@ -103,16 +102,6 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
             generation,
         }),
     })
-}
-
-impl From<spec::CpuModel> for CpuModel {
-    fn from(model: spec::CpuModel) -> Self {
-        match model {
-            spec::CpuModel::Host => Self::Host,
-            spec::CpuModel::V2 => Self::V2,
-            spec::CpuModel::V3 => Self::V3,
-        }
-    }
 }
 
 /// The wire of a global system interrupt.
