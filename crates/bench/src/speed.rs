@@ -130,6 +130,7 @@ fn time(code: &[Inst], tier: Tier) -> Result<f64, String> {
             tier,
             ..Tuning::default()
         },
+        code_cache: None,
     });
     let mut vcpu = engine.create_vcpu(0).map_err(|e| failed(&e))?;
     let _ = bus.0.set(vcpu.handle());

@@ -1,5 +1,7 @@
 //! The engine contract's view of the emulator.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,6 +68,9 @@ pub struct EmulatorConfig {
     pub imsic: bool,
     /// How they are executed.
     pub tuning: Tuning,
+    /// What [`Engine::save_code_cache`] wrote for a machine that went on with the same memory. What is not
+    /// for this one is not used.
+    pub code_cache: Option<File>,
 }
 
 /// An external interrupt input of a hart.
@@ -107,6 +112,7 @@ impl Emulator {
             boot,
             imsic,
             tuning,
+            code_cache,
         } = config;
         let initial: Vec<Hart> = (0..u64::from(harts))
             .map(|id| initial_hart(id, &boot, imsic))
@@ -126,7 +132,7 @@ impl Emulator {
         let memory = GuestMemory::new(&ram);
         let time = Timebase::new(clock);
         let translator = (tuning.tier == Tier::Translator)
-            .then(|| Translator::new(&tuning, &memory, &ports))
+            .then(|| Translator::new(&tuning, &memory, &ports, code_cache.as_ref()))
             .flatten();
         Self {
             shared: Arc::new(Shared {
@@ -160,6 +166,7 @@ impl Emulator {
         }
         if let Some(translator) = &self.shared.translator {
             stats.pages_changed += translator.pages_changed();
+            stats.pages_inherited += translator.pages_inherited();
         }
         stats
     }
@@ -286,6 +293,13 @@ impl Engine for Emulator {
             }
         }
         Ok(pages)
+    }
+
+    fn save_code_cache(&self, file: &File, anyway: bool) -> io::Result<bool> {
+        match &self.shared.translator {
+            Some(translator) => translator.save(file, anyway),
+            None => Ok(false),
+        }
     }
 }
 

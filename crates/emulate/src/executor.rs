@@ -106,7 +106,7 @@ impl Executor {
         if let Some(link) = self.core.jit.link.take()
             && link.pc() == self.core.hart.pc
         {
-            translator.link(link, code, at);
+            translator.link(&mut self.core, link, code, at);
         }
         match translator.run(&mut self.core, code) {
             Left::Continue => None,

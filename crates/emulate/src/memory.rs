@@ -100,6 +100,8 @@ struct Region {
     start: u64,
     length: u64,
     host: usize,
+    /// The number of its first page, the pages of all regions counted through.
+    first_page: u32,
     mapping: Arc<MmapRegion<AtomicBitmap>>,
 }
 
@@ -110,14 +112,18 @@ pub(crate) struct GuestMemory {
 
 impl GuestMemory {
     pub(crate) fn new(ram: &GuestRam) -> Self {
+        let mut pages = 0;
         let regions = ram
             .iter()
             .map(|region| {
                 let mapping = region.get_mmap();
+                let first_page = pages;
+                pages += region.len().div_ceil(PAGE_SIZE) as u32;
                 Region {
                     start: region.start_addr().0,
                     length: region.len(),
                     host: mapping.as_ptr() as usize,
+                    first_page,
                     mapping,
                 }
             })
@@ -125,10 +131,20 @@ impl GuestMemory {
         Self { regions }
     }
 
-    /// Where each region is, and its length in bytes.
-    pub(crate) fn regions(&self) -> impl Iterator<Item = (HostAddress, usize)> + '_ {
-        let regions = self.regions.iter();
-        regions.map(|region| (HostAddress(region.host), region.length as usize))
+    /// How many pages there are.
+    pub(crate) fn pages(&self) -> usize {
+        self.regions.last().map_or(0, |last| {
+            last.first_page as usize + last.length.div_ceil(PAGE_SIZE) as usize
+        })
+    }
+
+    /// The number of the page that `at` is in, below [`GuestMemory::pages`]: the same wherever a
+    /// machine's memory is mapped.
+    pub(crate) fn page_number(&self, at: HostAddress) -> Option<u32> {
+        self.regions.iter().find_map(|region| {
+            let offset = at.0.checked_sub(region.host)? as u64;
+            (offset < region.length).then(|| region.first_page + (offset / PAGE_SIZE) as u32)
+        })
     }
 
     /// The physical address of what is at `at`.

@@ -1,5 +1,7 @@
 //! What stands in for the translator on hosts that it does not know: nothing.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use clade_engine::{Exit, PAGE_SIZE};
@@ -48,8 +50,21 @@ impl Link {
 }
 
 impl Translator {
-    pub(crate) fn new(_: &Tuning, _: &GuestMemory, _: &[Arc<Port>]) -> Option<Self> {
+    pub(crate) fn new(
+        _: &Tuning,
+        _: &GuestMemory,
+        _: &[Arc<Port>],
+        _: Option<&File>,
+    ) -> Option<Self> {
         None
+    }
+
+    pub(crate) fn save(&self, _: &File, _: bool) -> io::Result<bool> {
+        match *self {}
+    }
+
+    pub(crate) fn pages_inherited(&self) -> u64 {
+        match *self {}
     }
 
     pub(crate) fn fence(&self) -> u64 {
@@ -64,7 +79,7 @@ impl Translator {
         match *self {}
     }
 
-    pub(crate) fn link(&self, _: Link, _: Code, _: HostAddress) {
+    pub(crate) fn link(&self, _: &mut Core, _: Link, _: Code, _: HostAddress) {
         match *self {}
     }
 

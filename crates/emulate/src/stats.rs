@@ -33,6 +33,8 @@ pub struct Stats {
     pub translated_bytes: u64,
     /// Pages whose translations were dropped because the guest had changed the code.
     pub pages_changed: u64,
+    /// Pages whose translations were taken over from another process.
+    pub pages_inherited: u64,
     /// Segments of the code cache that were given up to make room.
     pub evictions: u64,
 }
@@ -62,6 +64,7 @@ impl std::ops::AddAssign for Stats {
         self.translated_instructions += other.translated_instructions;
         self.translated_bytes += other.translated_bytes;
         self.pages_changed += other.pages_changed;
+        self.pages_inherited += other.pages_inherited;
         self.evictions += other.evictions;
     }
 }

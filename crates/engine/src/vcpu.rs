@@ -1,5 +1,7 @@
 //! Engines and their virtual CPUs.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,19 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// When the host refuses.
     fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError>;
+
+    /// Writes what the engine has made of the guest's code to `file`, which is empty, so that another process
+    /// of the same executable that goes on with the same memory need not make it again. No part of the
+    /// guest's state. May be called while vCPUs run. Returns whether anything was written: not if there
+    /// is little that was not written, or had from another process, before. That counts for nothing
+    /// if it is wanted `anyway`.
+    ///
+    /// # Errors
+    /// The file cannot be written. What is in it then is of no use, and does no harm.
+    fn save_code_cache(&self, file: &File, anyway: bool) -> io::Result<bool> {
+        let _ = (file, anyway);
+        Ok(false)
+    }
 }
 
 /// One virtual CPU. It belongs to the thread that runs it.

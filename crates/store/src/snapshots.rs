@@ -29,7 +29,7 @@ use crate::{ContentError, Error, FileName, sealed};
 
 pub use draft::DraftSnapshot;
 pub use import::Imported;
-pub use manifest::{Details, MANIFEST, MEMORY_INDEX, Manifest, Origin, STATE};
+pub use manifest::{CODE_CACHE, Details, MANIFEST, MEMORY_INDEX, Manifest, Origin, STATE};
 pub use snapshot::{Size, Snapshot};
 
 use passing::Passing;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clade_store::sealed::{self, Document};
-use clade_store::snapshots::{MEMORY_INDEX, STATE};
+use clade_store::snapshots::{CODE_CACHE, MEMORY_INDEX, STATE};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::MachineState;
@@ -41,7 +41,7 @@ impl Saved {
         let state = sealed::read(&folder.join(STATE)).map_err(|error| error.to_string())?;
         Ok(Self {
             state,
-            memory: SavedMemory::open(folder, MEMORY_INDEX)?,
+            memory: SavedMemory::open(folder, MEMORY_INDEX, CODE_CACHE)?,
         })
     }
 }

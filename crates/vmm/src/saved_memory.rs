@@ -16,14 +16,17 @@ pub struct SavedMemory {
     index: MemoryIndex,
     /// The layers, in the index's order.
     layers: Vec<File>,
+    /// What an engine made of the guest's code in it.
+    code_cache: Option<File>,
 }
 
 impl SavedMemory {
-    /// Opens the memory whose index is `index` in `folder`, with its layers beside it.
+    /// Opens the memory whose index is `index` in `folder`, with its layers beside it, and the code cache if
+    /// there is one.
     ///
     /// # Errors
     /// When something is missing, or damaged as far as the index and the layers' lengths tell.
-    pub fn open(folder: &Path, index: &str) -> Result<Self, String> {
+    pub fn open(folder: &Path, index: &str, code_cache: &str) -> Result<Self, String> {
         let index = MemoryIndex::read(&folder.join(index)).map_err(|error| error.to_string())?;
         let open = |(name, length): (&clade_store::FileName, u64)| {
             let path = folder.join(name);
@@ -43,7 +46,13 @@ impl SavedMemory {
         Ok(Self {
             layers: layers.collect::<Result<_, _>>()?,
             index,
+            code_cache: File::open(folder.join(code_cache)).ok(),
         })
+    }
+
+    /// What an engine made of the guest's code, for another of the same executable.
+    pub(crate) fn code_cache(&self) -> Option<&File> {
+        self.code_cache.as_ref()
     }
 
     /// Which page is where.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clade_devices::ConsoleHost;
 use clade_store::FileName;
-use clade_store::snapshots::{MEMORY_INDEX, STATE};
+use clade_store::snapshots::{CODE_CACHE, MEMORY_INDEX, STATE};
 use clade_vmm::backends::{BackendError, Backends};
 use clade_vmm::machine::{Ended, Machine, MemoryFiles, SnapshotFiles};
 use clade_vmm::saved::Saved;
@@ -213,6 +213,8 @@ fn snapshot(machine: &clade_vmm::machine::MachineHandle, folder: &Path) {
             name: FileName::new("one.mem").expect("a name"),
             index: file(MEMORY_INDEX),
             state: file(STATE),
+            code_cache: file(CODE_CACHE),
+            has_code_cache: false,
             layers: Vec::new(),
             guest_ready: false,
         }),

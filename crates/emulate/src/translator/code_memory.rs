@@ -4,15 +4,19 @@
 use std::ffi::c_void;
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use clade_engine::PAGE_SIZE;
 use rustix::mm::{
-    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mprotect,
-    mremap, munmap,
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous,
+    mprotect, mremap, munmap,
 };
 
 use super::assembler::CodeOffset;
+use super::persisted::{CODE_START, Persisted};
+
+const PAGE: usize = PAGE_SIZE as usize;
 
 /// The mappings of a translator that is gone. A confined process may make no other memory to
 /// execute, and builds its machine anew when the guest resets it.
@@ -24,6 +28,8 @@ struct Mappings {
     writable: NonNull<u8>,
     executable: NonNull<u8>,
     size: usize,
+    /// What is mapped to be executed, and never written to, behind the thunks.
+    inherited: Option<&'static Persisted>,
 }
 
 // SAFETY: the mappings belong to the process, not to a thread; new code has one writer, patches are atomic.
@@ -32,10 +38,48 @@ unsafe impl Send for Mappings {}
 unsafe impl Sync for Mappings {}
 
 impl Mappings {
-    /// The spare ones if they are of this size, else new ones.
-    fn take(size: usize) -> io::Result<Self> {
-        let spare = lock_spare().take_if(|spare| spare.size == size);
-        spare.map_or_else(|| Self::new(size), Ok)
+    /// The spare ones if nothing is to be inherited and they have this `room`; else new ones.
+    fn take(room: usize, inherited: Option<&'static Persisted>) -> io::Result<Self> {
+        let fits = |spare: &mut Self| inherited.is_none() && spare.room() == room;
+        let spare = lock_spare().take_if(fits);
+        spare.map_or_else(|| Self::new_with(room, inherited), Ok)
+    }
+
+    /// With what is inherited, unless the host does not let it be executed.
+    fn new_with(room: usize, inherited: Option<&'static Persisted>) -> io::Result<Self> {
+        let Some(persisted) = inherited else {
+            return Self::new(room);
+        };
+        let mut mappings = Self::new(room + persisted.code_bytes())?;
+        if mappings.inherit(persisted).is_err() {
+            mappings.unmap();
+            return Self::new(room);
+        }
+        mappings.inherited = inherited;
+        Ok(mappings)
+    }
+
+    /// Maps what is inherited over the memory to execute.
+    fn inherit(&self, persisted: &Persisted) -> io::Result<()> {
+        let (file, start) = persisted.code();
+        // SAFETY: within the mapping of this process's own, which is larger by as many bytes and
+        // a page, and into which nothing points yet.
+        unsafe {
+            mmap(
+                self.executable.as_ptr().add(CODE_START).cast(),
+                persisted.code_bytes(),
+                ProtFlags::READ | ProtFlags::EXEC,
+                MapFlags::PRIVATE | MapFlags::FIXED,
+                file,
+                start,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that can be written to.
+    fn room(&self) -> usize {
+        self.size - self.inherited.map_or(0, Persisted::code_bytes)
     }
 
     /// Maps shared memory that has no name: only in such does `perf` look for names of its own.
@@ -55,6 +99,7 @@ impl Mappings {
             writable: checked(writable)?,
             executable: checked(executable)?,
             size,
+            inherited: None,
         })
     }
 
@@ -107,17 +152,52 @@ pub(super) struct CodeMemory {
 }
 
 impl CodeMemory {
-    /// Maps `size` bytes, less than 2 GiB so that every jump in it reaches.
-    pub(super) fn new(size: usize) -> io::Result<(Arc<Self>, CodeWriter)> {
-        assert!(i32::try_from(size).is_ok(), "jumps reach 2 GiB");
-        let mappings = Mappings::take(size)?;
+    /// Maps `room` bytes to write to, the thunks' page among them, less than 1 GiB: with what is
+    /// inherited, every jump reaches.
+    pub(super) fn new(
+        room: usize,
+        inherited: Option<&'static Persisted>,
+    ) -> io::Result<(Arc<Self>, CodeWriter)> {
+        assert!(room < 1 << 30, "jumps reach 2 GiB");
+        let mappings = Mappings::take(room, inherited)?;
         let memory = Arc::new(Self { mappings });
         Ok((memory.clone(), CodeWriter(memory)))
+    }
+
+    /// What is inherited code, by this translator or one before it in this process.
+    pub(super) fn inherited(&self) -> Option<&'static Persisted> {
+        self.mappings.inherited
+    }
+
+    /// Whether code there is inherited, and so never changes.
+    pub(super) fn is_inherited(&self, at: CodeOffset) -> bool {
+        let bytes = self.inherited().map_or(0, Persisted::code_bytes);
+        (at as usize)
+            .checked_sub(CODE_START)
+            .is_some_and(|offset| offset < bytes)
+    }
+
+    /// Copies a page of code, word by word, as links are patched meanwhile.
+    pub(super) fn read_page(&self, at: CodeOffset) -> [u64; PAGE / 8] {
+        let start = at as usize;
+        assert!(start.is_multiple_of(PAGE) && start + PAGE <= self.mappings.size);
+        if let Some(inherited) = self.inherited().filter(|_| self.is_inherited(at)) {
+            return inherited.code_page(start - CODE_START);
+        }
+        std::array::from_fn(|index| {
+            // SAFETY: aligned and within the mapping, by the checks above.
+            let word = unsafe {
+                let from = self.mappings.writable.as_ptr().add(start + 8 * index);
+                AtomicU64::from_ptr(from.cast())
+            };
+            word.load(Ordering::Relaxed)
+        })
     }
 
     /// Replaces four aligned bytes in one piece, under the feet of harts that execute them: they
     /// see the old displacement or the new one (AMD APM volume 2, 7.6.1).
     pub(super) fn patch(&self, at: CodeOffset, value: u32) {
+        assert!(!self.is_inherited(at), "inherited code never changes");
         let at = at as usize;
         assert!(at.is_multiple_of(4) && at + 4 <= self.mappings.size);
         // SAFETY: aligned and within the mapping, by the checks above.
@@ -138,6 +218,7 @@ impl CodeWriter {
     /// Copies code to where it was assembled for: memory that no hart executes, because nobody was
     /// told of it yet, or because every hart has forgotten it.
     pub(super) fn write(&mut self, at: CodeOffset, code: &[u8]) {
+        assert!(!self.0.is_inherited(at), "inherited code never changes");
         let at = at as usize;
         let mappings = &self.0.mappings;
         assert!(at <= mappings.size && code.len() <= mappings.size - at);

@@ -7,7 +7,7 @@ use super::code_memory::CodeMemory;
 /// What the host lacks, by names for people; empty when the translator can be used.
 pub(crate) fn lacks() -> Vec<&'static str> {
     let mut lacks = lacking_features();
-    if CodeMemory::new(PAGE_SIZE as usize).is_err() {
+    if CodeMemory::new(PAGE_SIZE as usize, None).is_err() {
         lacks.push("memory to execute (mprotect with PROT_EXEC)");
     }
     lacks

@@ -25,11 +25,14 @@ mod integer_registers;
 mod layout;
 mod pages;
 mod perf_map;
+mod persisted;
 mod reading;
 mod runtime;
 mod thunks;
 mod unit;
 
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,8 +42,9 @@ use clade_riscv::isa::Op;
 use code_memory::{CodeMemory, CodeWriter};
 use emit::Options;
 pub(crate) use host::lacks;
-use pages::{Known, Pages, read_page};
+use pages::{Known, Pages, Span, read_page};
 use perf_map::PerfMap;
+use persisted::{CODE_START, Identity, Persisted};
 pub(crate) use reading::for_reading;
 use thunks::{Reason, Thunks};
 
@@ -53,6 +57,8 @@ use crate::tuning::Tuning;
 const SEGMENTS: u32 = 8;
 /// What the smallest code memory has.
 const MIN_SEGMENT: usize = 128 << 10;
+/// So little new code is not worth a file of its own.
+const MIN_SAVED: usize = 512 << 10;
 /// More than any unit of a real program needs; one that is made to need more is interpreted.
 const MAX_UNIT_BYTES: usize = 64 << 10;
 
@@ -66,12 +72,16 @@ pub(crate) struct Translator {
     /// Counts the `fence.i` of all harts.
     fences: AtomicU64,
     perf_map: Option<PerfMap>,
+    /// Who can use its translations.
+    identity: Option<Identity>,
 }
 
 struct Cache {
     writer: CodeWriter,
     pages: Pages,
     segments: Segments,
+    /// Bytes that were translated since others could have them.
+    unsaved: usize,
 }
 
 /// The code memory's parts, filled in turn.
@@ -107,7 +117,7 @@ pub(crate) struct Link {
     /// The virtual address that it leads to.
     pc: u64,
     site: CodeOffset,
-    /// The page that it stands in, as [`page_id`] has it.
+    /// The number of the page that it stands in.
     page: u32,
 }
 
@@ -127,8 +137,14 @@ pub(crate) fn is_translatable(op: Op) -> bool {
 pub(crate) struct Code(CodeOffset);
 
 impl Translator {
-    /// A translator, or `None` where the host lacks something.
-    pub(crate) fn new(tuning: &Tuning, guest: &GuestMemory, ports: &[Arc<Port>]) -> Option<Self> {
+    /// A translator, or `None` where the host lacks something. It begins with what `code_cache` has, if
+    /// that is for it.
+    pub(crate) fn new(
+        tuning: &Tuning,
+        guest: &GuestMemory,
+        ports: &[Arc<Port>],
+        code_cache: Option<&File>,
+    ) -> Option<Self> {
         if !host::lacking_features().is_empty() {
             return None;
         }
@@ -136,20 +152,33 @@ impl Translator {
         let segment = (tuning.code_bytes / SEGMENTS as usize)
             .clamp(MIN_SEGMENT, 128 << 20)
             .next_multiple_of(page);
-        let (memory, mut writer) = CodeMemory::new(page + SEGMENTS as usize * segment).ok()?;
         let (thunks, code) = thunks::assemble();
-        assert!(code.len() <= page);
+        assert!(code.len() <= CODE_START);
+        let options = Options::of(tuning);
+        let identity = Identity::of(options, thunks, guest.pages());
+        let inherited = code_cache
+            .zip(identity.as_ref())
+            .and_then(|(file, identity)| Persisted::open(file, identity));
+        let room = CODE_START + SEGMENTS as usize * segment;
+        let (memory, mut writer) = CodeMemory::new(room, inherited).ok()?;
+        // Not if the host did not let it be executed. What is there of a translator before, for whom the
+        // guest's memory was another, is left alone.
+        let inherited = inherited.and(memory.inherited());
+        let start = CODE_START + memory.inherited().map_or(0, Persisted::code_bytes);
         writer.write(0, &code);
         let perf_map = PerfMap::of_this_process();
         if let Some(map) = perf_map {
             map.add(memory.address(0), code.len(), "clade thunks");
+            let inherited = start - CODE_START;
+            map.add(memory.address(CODE_START as u32), inherited, "inherited");
         }
         Some(Self {
             cache: Mutex::new(Cache {
                 writer,
-                pages: Pages::new(guest),
+                pages: Pages::new(guest.pages(), inherited),
+                unsaved: 0,
                 segments: Segments {
-                    start: page,
+                    start,
                     size: segment,
                     current: 0,
                     used: 0,
@@ -158,7 +187,8 @@ impl Translator {
             }),
             memory,
             thunks,
-            options: Options::of(tuning),
+            options,
+            identity,
             ports: ports.to_vec(),
             fences: AtomicU64::new(0),
             perf_map,
@@ -183,10 +213,35 @@ impl Translator {
         self.lock().pages.changed()
     }
 
-    /// The code for the instruction at `at`, for a hart whose last fence was `fence`.
-    fn lookup(&self, at: HostAddress, fence: u64) -> Option<CodeOffset> {
+    /// How many pages' translations were taken over from another process.
+    pub(crate) fn pages_inherited(&self) -> u64 {
+        self.lock().pages.taken_over()
+    }
+
+    /// Writes what was translated to `file`, which is empty, for another process of this executable that
+    /// goes on with the same memory. Returns whether it did: not if there is little that others do
+    /// not have already, unless that counts for nothing `anyway`.
+    pub(crate) fn save(&self, file: &File, anyway: bool) -> io::Result<bool> {
+        let Some(identity) = &self.identity else {
+            return Ok(false);
+        };
+        let mut cache = self.lock();
+        let little = cache.unsaved < MIN_SAVED || cache.unsaved < cache.segments.used_in_all() / 8;
+        if little && !anyway {
+            return Ok(false);
+        }
+        let saved = persisted::save(file, identity, &cache.pages.records(), &self.memory)?;
+        if saved {
+            cache.unsaved = 0;
+        }
+        Ok(saved)
+    }
+
+    /// The code for the instruction at `at`, for this hart.
+    fn lookup(&self, core: &Core, at: HostAddress) -> Option<CodeOffset> {
+        let number = core.shared.memory.page_number(at)?;
         let now = self.fences.load(Ordering::SeqCst);
-        match self.lock().pages.get(at, fence, now) {
+        match self.lock().pages.get((number, at), core.jit.fence, now) {
             Known::Page(page) => page.find(offset_in_page(at)),
             Known::No => None,
         }
@@ -194,16 +249,32 @@ impl Translator {
 
     /// As [`Translator::lookup`], for the executor.
     pub(crate) fn find(&self, core: &Core, at: HostAddress) -> Option<Code> {
-        self.lookup(at, core.jit.fence).map(Code)
+        self.lookup(core, at).map(Code)
     }
 
     /// Lets a jump lead straight to `to` from now on, which is the code of the instruction at `at`.
     /// Only within one physical page: what the hart found at the jump's virtual address may be
     /// another one by now.
-    pub(crate) fn link(&self, link: Link, to: Code, at: HostAddress) {
-        if link.page == page_id(at) {
+    pub(crate) fn link(&self, core: &mut Core, link: Link, to: Code, at: HostAddress) {
+        if core.shared.memory.page_number(at) != Some(link.page) {
+            return;
+        }
+        if !self.memory.is_inherited(link.site) {
             self.memory
                 .patch(link.site, to.0.wrapping_sub(link.site + 4));
+        } else if self.lock().pages.count_detour(link.page) {
+            self.all_forget(core);
+        }
+    }
+
+    /// Has all harts forget where code is.
+    fn all_forget(&self, core: &mut Core) {
+        // This hart does so at once: asking itself would be a reason to look at the clock.
+        core.forget_code();
+        for port in &self.ports {
+            if !Arc::ptr_eq(port, &core.port) {
+                port.request(request::FORGET_CODE);
+            }
         }
     }
 
@@ -248,8 +319,9 @@ impl Translator {
         let source = read_page(at);
         let parcels = parcels(&source);
         let entry = offset_in_page(at);
+        let number = core.shared.memory.page_number(at)?;
         let room = cache.segments.reserve(&mut cache.pages, self, core)?;
-        let page = cache.pages.claim(at, &source, now)?;
+        let page = cache.pages.claim(number, &source, now)?;
         if let Some(code) = page.find(entry) {
             return Some(Code(code));
         }
@@ -259,7 +331,7 @@ impl Translator {
         }
         let emitted = emit::emit(
             &blocks,
-            (room, page_id(at)),
+            (room, number),
             self.thunks,
             self.options,
             &|offset| page.find(offset),
@@ -272,12 +344,18 @@ impl Translator {
             .iter()
             .flat_map(|block| &block.instructions)
             .flat_map(|placed| (placed.offset..placed.end()).step_by(2));
-        page.add(&source, &emitted.entries, covered, cache.segments.current);
+        let span = Span {
+            start: room,
+            bytes: emitted.code.len() as u32,
+        };
+        let place = (cache.segments.current, span);
+        page.add(&source, &emitted.entries, covered, place);
         if let (Some(map), Some(physical)) = (self.perf_map, core.shared.memory.physical(at)) {
             let name = format_args!("guest 0x{physical:x}");
             map.add(self.address(room), emitted.code.len(), name);
         }
         cache.segments.used += emitted.code.len().next_multiple_of(16);
+        cache.unsaved += emitted.code.len();
         let stats = &mut core.jit.stats;
         stats.translations += 1;
         stats.translated_instructions += emitted.instructions.len() as u64;
@@ -307,13 +385,7 @@ impl Segments {
             pages.forget_segment(next);
             self.next_retired = true;
             core.jit.stats.evictions += 1;
-            // This hart does so at once: asking itself would be a reason to look at the clock.
-            core.forget_code();
-            for port in &translator.ports {
-                if !Arc::ptr_eq(port, &core.port) {
-                    port.request(request::FORGET_CODE);
-                }
-            }
+            translator.all_forget(core);
         }
         if self.size - self.used < MAX_UNIT_BYTES {
             if !translator.all_forgot() {
@@ -325,12 +397,11 @@ impl Segments {
         }
         Some((self.start + self.current as usize * self.size + self.used) as CodeOffset)
     }
-}
 
-/// A number for the page of `at` that no other page of the guest has: its memory lies closer
-/// together than 2^32 pages.
-fn page_id(at: HostAddress) -> u32 {
-    (at.0 / PAGE_SIZE as usize) as u32
+    /// Bytes of code there are, about.
+    fn used_in_all(&self) -> usize {
+        self.start + self.current as usize * self.size + self.used
+    }
 }
 
 fn offset_in_page(at: HostAddress) -> u16 {

@@ -6,49 +6,102 @@
 //! enters is compared with memory first, unless that was done since by anybody.
 
 use std::arch::x86_64::{_mm256_setzero_si256, _mm256_testz_si256};
+use std::borrow::Cow;
 
 use clade_engine::PAGE_SIZE;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::assembler::CodeOffset;
+use super::persisted::{Persisted, Record, Records};
 use super::unit::{LINE, Offsets};
-use crate::memory::{GuestMemory, HostAddress, Scalar};
+use crate::memory::{HostAddress, Scalar};
 
 const PAGE: usize = PAGE_SIZE as usize;
 
 /// A part of a page.
-type Line = [u64; LINE];
+pub(super) type Line = [u64; LINE];
+
+/// A place in a page where others may enter its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(super) struct Entry {
+    /// Of the instruction in its page.
+    pub(super) offset: u32,
+    pub(super) code: CodeOffset,
+}
+
+/// Where the code of a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(super) struct Span {
+    pub(super) start: CodeOffset,
+    pub(super) bytes: u32,
+}
+
+/// Jumps out of inherited code that a page may have of a kind that could be linked, were the code one's
+/// own, before it is translated anew.
+const MAX_DETOURS: u8 = 16;
 
 /// A page with translated code.
 pub(super) struct Page {
     /// The lines of the page that have something that was translated, in order: many pages have little.
-    source: Box<[Line]>,
+    source: Cow<'static, [Line]>,
     /// What was translated.
     covered: Offsets,
     /// Code by the offset of its first instruction, ordered.
-    entries: Vec<(u16, CodeOffset)>,
-    /// The fence after which `source` was last seen to equal memory.
-    verified: u64,
+    entries: Cow<'static, [Entry]>,
+    /// Where all its code is.
+    spans: Cow<'static, [Span]>,
+    /// The fence after which `source` was last seen to equal memory; `None` before it ever was.
+    verified: Option<u64>,
     /// The segments of the code memory that hold its code, as bits.
     segments: u32,
+    detours: u8,
 }
 
 impl Page {
     fn new(fence: u64) -> Self {
         Self {
-            source: Box::default(),
+            source: Cow::default(),
             covered: Offsets::new(),
-            entries: Vec::new(),
-            verified: fence,
+            entries: Cow::default(),
+            spans: Cow::default(),
+            verified: Some(fence),
             segments: 0,
+            detours: 0,
+        }
+    }
+
+    /// What is inherited, which was not compared with memory yet.
+    fn inherit(record: Record<'static>) -> Self {
+        Self {
+            source: Cow::Borrowed(record.source),
+            covered: record.covered.clone(),
+            entries: Cow::Borrowed(record.entries),
+            spans: Cow::Borrowed(record.spans),
+            verified: None,
+            ..Self::new(0)
+        }
+    }
+
+    fn record(&self) -> Record<'_> {
+        Record {
+            covered: &self.covered,
+            source: &self.source,
+            entries: &self.entries,
+            spans: &self.spans,
         }
     }
 
     pub(super) fn find(&self, offset: u16) -> Option<CodeOffset> {
-        let index = self
-            .entries
-            .binary_search_by_key(&offset, |entry| entry.0)
-            .ok()?;
-        Some(self.entries[index].1)
+        let index = self.position(offset).ok()?;
+        Some(self.entries[index].code)
+    }
+
+    fn position(&self, offset: u16) -> Result<usize, usize> {
+        let offset = u32::from(offset);
+        self.entries
+            .binary_search_by_key(&offset, |entry| entry.offset)
     }
 
     /// Adds the code of a unit in `segment`, made from the parcels in `covered` of `source`, for which
@@ -58,7 +111,7 @@ impl Page {
         source: &[u64; PAGE / 8],
         entries: &[(u16, CodeOffset)],
         covered: impl Iterator<Item = u16>,
-        segment: u32,
+        (segment, span): (u32, Span),
     ) {
         self.segments |= 1 << segment;
         for offset in covered {
@@ -67,13 +120,20 @@ impl Page {
         let lines = self.covered.lines().map(|line| line_of(source, line));
         let mut kept = Vec::with_capacity(self.covered.lines().count());
         kept.extend(lines);
-        self.source = kept.into_boxed_slice();
+        self.source = Cow::Owned(kept);
         for &(offset, code) in entries {
-            match self.entries.binary_search_by_key(&offset, |entry| entry.0) {
-                Ok(index) => self.entries[index].1 = code,
-                Err(index) => self.entries.insert(index, (offset, code)),
+            let entry = Entry {
+                offset: offset.into(),
+                code,
+            };
+            let position = self.position(offset);
+            let entries = self.entries.to_mut();
+            match position {
+                Ok(index) => entries[index] = entry,
+                Err(index) => entries.insert(index, entry),
             }
         }
+        self.spans.to_mut().push(span);
     }
 
     /// Whether the guest's page that `at` is in has exactly these lines. Harts look at every page that
@@ -82,7 +142,7 @@ impl Page {
     fn equals_memory(&self, at: HostAddress) -> bool {
         let start = at.0 & !(PAGE - 1);
         let mut differences = _mm256_setzero_si256();
-        for (line, kept) in self.covered.lines().zip(&self.source) {
+        for (line, kept) in self.covered.lines().zip(self.source.iter()) {
             // SAFETY: reads one line of a page of live RAM, as `read_page`, and `kept`. Other harts
             // may write to the page meanwhile: that is no data race in the sense of the language, as
             // the reads are not its own.
@@ -116,7 +176,8 @@ impl Page {
 
     /// Whether what was translated is what `now` holds. The rest is brought up to date.
     fn agrees(&mut self, now: &[u64; PAGE / 8]) -> bool {
-        for (line, old) in self.covered.lines().zip(&mut self.source) {
+        for (index, line) in self.covered.lines().enumerate() {
+            let old = &self.source[index];
             let new = line_of(now, line);
             let differs = (0..LINE).any(|quad| {
                 let difference = old[quad] ^ new[quad];
@@ -128,22 +189,32 @@ impl Page {
             if differs {
                 return false;
             }
-            *old = new;
+            if *old != new {
+                self.source.to_mut()[index] = new;
+            }
         }
         true
     }
 }
 
-/// All pages with translated code.
+/// All pages with translated code, by their numbers.
 pub(super) struct Pages {
-    /// For each region of guest memory, where it is and which of `pages` its pages are: 0 for
-    /// none, else one more than the index.
-    regions: Vec<(HostAddress, Vec<u32>)>,
+    /// Which of `pages` a page of the guest's is, plus [`FIRST`]; or one of the values below it.
+    slots: Vec<u32>,
     pages: Vec<Option<Page>>,
     free: Vec<u32>,
+    inherited: Option<&'static Persisted>,
+    /// How many pages were taken over from what is inherited.
+    taken_over: u64,
     /// How many pages were dropped because memory held something else.
     changed: u64,
 }
+
+/// Nothing is known but what may be inherited.
+const UNKNOWN: u32 = 0;
+/// Nothing was translated, and there is nothing to inherit.
+const NOTHING: u32 = 1;
+const FIRST: u32 = 2;
 
 /// Whether there is code for an address.
 pub(super) enum Known<'a> {
@@ -154,15 +225,14 @@ pub(super) enum Known<'a> {
 }
 
 impl Pages {
-    pub(super) fn new(memory: &GuestMemory) -> Self {
-        let regions = memory
-            .regions()
-            .map(|(start, length)| (start, vec![0; length.div_ceil(PAGE)]))
-            .collect();
+    /// For a guest of so many pages.
+    pub(super) fn new(pages: usize, inherited: Option<&'static Persisted>) -> Self {
         Self {
-            regions,
+            slots: vec![UNKNOWN; pages],
             pages: Vec::new(),
             free: Vec::new(),
+            inherited,
+            taken_over: 0,
             changed: 0,
         }
     }
@@ -171,22 +241,33 @@ impl Pages {
         self.changed
     }
 
-    fn slot(&mut self, at: HostAddress) -> Option<&mut u32> {
-        self.regions.iter_mut().find_map(|(start, slots)| {
-            let offset = at.0.checked_sub(start.0)?;
-            slots.get_mut(offset / PAGE)
-        })
+    pub(super) fn taken_over(&self) -> u64 {
+        self.taken_over
     }
 
-    /// The page of `at` for a hart that executed `fence` last; `now` is the count of all fences.
-    pub(super) fn get(&mut self, at: HostAddress, fence: u64, now: u64) -> Known<'_> {
-        let Some(&mut slot @ 1..) = self.slot(at) else {
+    /// Which of `pages` the page `number` is.
+    fn index(&self, number: u32) -> Option<usize> {
+        let slot = self.slots.get(number as usize)?;
+        slot.checked_sub(FIRST).map(|index| index as usize)
+    }
+
+    /// The page `number`, which `at` is in, for a hart that executed `fence` last; `now` is the count of
+    /// all fences.
+    pub(super) fn get(
+        &mut self,
+        (number, at): (u32, HostAddress),
+        fence: u64,
+        now: u64,
+    ) -> Known<'_> {
+        if self.slots.get(number as usize) == Some(&UNKNOWN) {
+            self.inherit(number);
+        }
+        let Some(index) = self.index(number) else {
             return Known::No;
         };
-        let index = slot as usize - 1;
         let stale = self.pages[index]
             .as_ref()
-            .is_none_or(|page| page.verified < fence);
+            .is_none_or(|page| page.verified < Some(fence));
         if stale {
             let agrees = self.pages[index].as_mut().is_some_and(|page| {
                 // SAFETY: the translator is not made without AVX.
@@ -194,14 +275,14 @@ impl Pages {
                 equal || page.agrees(&read_page(at))
             });
             if !agrees {
-                self.drop_changed(at);
+                self.drop_changed(number);
                 return Known::No;
             }
         }
         match &mut self.pages[index] {
             Some(page) => {
                 if stale {
-                    page.verified = now;
+                    page.verified = Some(now);
                 }
                 Known::Page(page)
             }
@@ -209,68 +290,116 @@ impl Pages {
         }
     }
 
-    /// The page of `at` to add code to, which `source` is to be the origin of. What was translated
+    /// The page `number` to add code to, which `source` is to be the origin of. What was translated
     /// from something else is forgotten.
     pub(super) fn claim(
         &mut self,
-        at: HostAddress,
+        number: u32,
         source: &[u64; PAGE / 8],
         now: u64,
     ) -> Option<&mut Page> {
-        let slot = *self.slot(at)?;
-        let agrees = slot != 0
-            && self.pages[slot as usize - 1]
-                .as_mut()
-                .is_some_and(|page| page.agrees(source));
-        if !agrees {
-            self.drop_changed(at);
-            let page = Some(Page::new(now));
-            let index = match self.free.pop() {
-                Some(index) => {
-                    self.pages[index as usize] = page;
-                    index
-                }
-                None => {
-                    self.pages.push(page);
-                    self.pages.len() as u32 - 1
-                }
-            };
-            *self.slot(at)? = index + 1;
-        }
-        let index = *self.slot(at)? as usize - 1;
+        let agrees =
+            |page: &mut Option<Page>| page.as_mut().is_some_and(|page| page.agrees(source));
+        let index = match self.index(number) {
+            Some(index) if agrees(&mut self.pages[index]) => index,
+            _ => {
+                self.drop_changed(number);
+                self.insert(number, Page::new(now))?
+            }
+        };
         self.pages[index].as_mut()
     }
 
-    /// Forgets the page of `at`, if there is one: memory holds something else.
-    fn drop_changed(&mut self, at: HostAddress) {
-        if let Some(slot) = self.slot(at)
-            && *slot != 0
-        {
-            let index = std::mem::take(slot) - 1;
-            self.pages[index as usize] = None;
-            self.free.push(index);
-            self.changed += 1;
+    /// Takes over what is inherited of a page, if anything is. Whether memory has it is still to be seen.
+    fn inherit(&mut self, number: u32) {
+        let record = self.inherited.and_then(|inherited| inherited.page(number));
+        self.taken_over += u64::from(record.is_some());
+        match record {
+            Some(record) => {
+                self.insert(number, Page::inherit(record));
+            }
+            None => {
+                self.remove(number, NOTHING);
+            }
         }
+    }
+
+    fn insert(&mut self, number: u32, page: Page) -> Option<usize> {
+        let slot = self.slots.get_mut(number as usize)?;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.pages[index as usize] = Some(page);
+                index
+            }
+            None => {
+                self.pages.push(Some(page));
+                self.pages.len() as u32 - 1
+            }
+        };
+        *slot = index + FIRST;
+        Some(index as usize)
+    }
+
+    /// Forgets the page `number`, if there is one, for `slot`.
+    fn remove(&mut self, number: u32, slot: u32) -> bool {
+        let index = self.index(number);
+        if let Some(slot_of) = self.slots.get_mut(number as usize) {
+            *slot_of = slot;
+        }
+        if let Some(index) = index {
+            self.pages[index] = None;
+            self.free.push(index as u32);
+        }
+        index.is_some()
+    }
+
+    /// Forgets the page `number`, if there is one: memory holds something else.
+    fn drop_changed(&mut self, number: u32) {
+        self.changed += u64::from(self.remove(number, NOTHING));
+    }
+
+    /// Counts a jump out of inherited code of the page `number` to code that was translated since.
+    /// Returns whether there were so many that the page's code was given up, to be made anew.
+    pub(super) fn count_detour(&mut self, number: u32) -> bool {
+        let page = self
+            .index(number)
+            .and_then(|index| self.pages[index].as_mut());
+        let Some(page) = page else {
+            return false;
+        };
+        page.detours += 1;
+        page.detours >= MAX_DETOURS && self.remove(number, NOTHING)
     }
 
     /// Forgets every page that has code in `segment`.
     pub(super) fn forget_segment(&mut self, segment: u32) {
-        let pages = &mut self.pages;
-        let free = &mut self.free;
-        for slot in self.regions.iter_mut().flat_map(|(_, slots)| slots) {
-            let Some(index) = slot.checked_sub(1) else {
-                continue;
+        for number in 0..self.slots.len() as u32 {
+            let has_code = |index: usize| {
+                let page = self.pages[index].as_ref();
+                page.is_some_and(|page| page.segments >> segment & 1 != 0)
             };
-            let page = &mut pages[index as usize];
-            if page
-                .as_ref()
-                .is_some_and(|page| page.segments >> segment & 1 != 0)
-            {
-                *page = None;
-                free.push(index);
-                *slot = 0;
+            if self.index(number).is_some_and(has_code) {
+                self.remove(number, UNKNOWN);
             }
         }
+    }
+
+    /// All of it, for another process.
+    pub(super) fn records(&self) -> Records {
+        let mut records = Records::default();
+        for number in 0..self.slots.len() as u32 {
+            if self.slots[number as usize] == UNKNOWN {
+                if let Some(record) = self.inherited.and_then(|inherited| inherited.page(number)) {
+                    records.add(number, &record);
+                }
+            } else if let Some(page) = self
+                .index(number)
+                .and_then(|index| self.pages[index].as_ref())
+            {
+                records.add(number, &page.record());
+            }
+        }
+        records
     }
 }
 

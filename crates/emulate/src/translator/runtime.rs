@@ -183,7 +183,7 @@ pub(super) extern "sysv64" fn dispatch(core: *mut Core, pc: u64) -> usize {
 #[cold]
 fn look_up(core: &mut Core, at: HostAddress) -> Option<usize> {
     let translator = core.shared.translator.as_ref()?;
-    let address = translator.address(translator.lookup(at, core.jit.fence)?);
+    let address = translator.address(translator.lookup(core, at)?);
     core.jit.found.insert(at, address);
     Some(address)
 }

@@ -3,6 +3,7 @@
 
 use clade_engine::PAGE_SIZE;
 use clade_riscv::isa::{self, Class, Inst, Op};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::block::instruction_parcels;
 
@@ -68,7 +69,8 @@ impl Block {
 pub(super) const LINE: usize = 2 * u64::BITS as usize / 8;
 
 /// A set of offsets in a page, in parcels of two bytes.
-#[derive(Clone)]
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(transparent)]
 pub(super) struct Offsets([u64; 32]);
 
 impl Offsets {

@@ -243,6 +243,7 @@ impl Machine {
             boot,
             imsic,
             tuning: tuning(),
+            code_cache: None,
         });
         let _ = board.clint.set(emulator.clint());
         let line = |hart, input| emulator.interrupt_line(hart, input).expect("a hart");

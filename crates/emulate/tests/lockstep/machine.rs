@@ -1,10 +1,11 @@
 //! A machine of one hart that does the same every time: nothing in it depends on real time.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use clade_emulate::{Boot, Clint, Emulator, EmulatorConfig, Stats, Stepper, Tuning};
-use clade_engine::{Clock, GuestRam, IoBus, IoDevice, Unmapped};
+use clade_engine::{Clock, Engine, GuestRam, IoBus, IoDevice, Unmapped};
 use clade_riscv::hart::Hart;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -90,12 +91,18 @@ impl Clock for Board {
 pub(crate) struct Machine {
     board: Arc<Board>,
     pub(crate) ram: Arc<GuestRam>,
+    emulator: Emulator,
     stepper: Stepper,
 }
 
 impl Machine {
     /// With `image` from [`BASE`] on.
     pub(crate) fn new(image: &[u8], tuning: Tuning) -> Self {
+        Self::inheriting(image, tuning, None)
+    }
+
+    /// The same with translations of another.
+    pub(crate) fn inheriting(image: &[u8], tuning: Tuning, code_cache: Option<File>) -> Self {
         let ram = GuestRam::from_ranges(&[(GuestAddress(BASE), RAM_SIZE as usize)]);
         let ram = Arc::new(ram.expect("memory"));
         ram.write_slice(image, GuestAddress(BASE)).expect("image");
@@ -112,14 +119,28 @@ impl Machine {
             },
             imsic: false,
             tuning,
+            code_cache,
         });
         let _ = board.clint.set(emulator.clint());
         let stepper = emulator.create_stepper(0).expect("a hart");
         Self {
             board,
             ram,
+            emulator,
             stepper,
         }
+    }
+
+    /// What it has translated, if it has.
+    pub(crate) fn code_cache(&self) -> Option<File> {
+        let file = tempfile::tempfile().expect("a file");
+        let saved = self.emulator.save_code_cache(&file, true);
+        saved.expect("a file that can be written").then_some(file)
+    }
+
+    /// Pages whose translations it has inherited and looked for.
+    pub(crate) fn pages_inherited(&self) -> u64 {
+        self.emulator.stats().pages_inherited
     }
 
     pub(crate) fn hart(&self) -> &Hart {

@@ -12,6 +12,7 @@ mod oracle;
 #[path = "../common/mod.rs"]
 mod common;
 
+mod inherited;
 mod machine;
 mod pair;
 mod program;
@@ -93,10 +94,26 @@ fn run(kind: &Kind, seed: u64) -> Result<(), String> {
         reference: Machine::new(&image, tuning::reference(&tuning)),
         subject: Machine::new(&image, tuning.clone()),
     };
-    pair::run(make, &strides).map_err(|report| {
+    let told = |what: &str, report: String| {
         let name = kind.name;
-        format!("CLADE_LOCKSTEP_SEED={seed} ({name}):\n{tuning:?}\n{report}")
-    })
+        format!("CLADE_LOCKSTEP_SEED={seed} ({name}{what}):\n{tuning:?}\n{report}")
+    };
+    pair::run(make, &strides).map_err(|report| told("", report))?;
+    // The same again, with the translations of a machine that went part of the way, which are right for
+    // what memory was then.
+    let mut ancestor = make().subject;
+    let way = random.below(strides.len() as u64 + 1) as usize;
+    strides[..way]
+        .iter()
+        .for_each(|stride| ancestor.advance(stride.ns, stride.instructions));
+    let Some(code_cache) = ancestor.code_cache() else {
+        return Ok(());
+    };
+    let make = || Pair {
+        reference: Machine::new(&image, tuning::reference(&tuning)),
+        subject: Machine::inheriting(&image, tuning.clone(), code_cache.try_clone().ok()),
+    };
+    pair::run(make, &strides).map_err(|report| told(", inherited", report))
 }
 
 /// Strides of `length` instructions together, mostly long or mostly short.

@@ -81,6 +81,7 @@ fn machine(image: &[u8], tuning: Tuning) -> Machine {
         },
         imsic: false,
         tuning,
+        code_cache: None,
     });
     let _ = host.clint.set(emulator.clint());
     Machine {

@@ -27,6 +27,7 @@ pub(super) struct MemoryFiles {
     pub(super) layer: File,
     pub(super) index: File,
     pub(super) state: File,
+    pub(super) code_cache: File,
 }
 
 /// A machine was not kept.
@@ -100,7 +101,14 @@ impl Files {
     /// In the order in which the machine expects them.
     fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
         let memory = self.memory.iter();
-        let memory = memory.flat_map(|memory| [&memory.layer, &memory.index, &memory.state]);
+        let memory = memory.flat_map(|memory| {
+            [
+                &memory.layer,
+                &memory.index,
+                &memory.state,
+                &memory.code_cache,
+            ]
+        });
         let tops = self.tops.iter().flatten().map(|(_, file)| file);
         memory.chain(tops).map(AsFd::as_fd).collect()
     }

@@ -5,6 +5,7 @@
 //! next snapshot. So nobody counts who needs what: the file system does.
 
 mod clone;
+mod code_cache;
 mod disks;
 mod files;
 mod find;

@@ -8,6 +8,7 @@ use clade_store::snapshots::{Manifest, Snapshot};
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
 
+use super::code_cache;
 use super::disks::NewTops;
 use super::files;
 use crate::machines::write_spec;
@@ -49,6 +50,7 @@ impl<'a> Source<'a> {
         for name in self.files.iter().filter(|name| !is_state(name)) {
             files::adopt(self.folder, folder, name)?;
         }
+        code_cache::give(self.folder, folder);
         let mut config = self.spec.config.clone();
         let id = new_id().map_err(Error::io("read randomness for", folder))?;
         NewTops::create(folder, &id, &mut config.disks)?;
@@ -78,10 +80,10 @@ pub(super) fn spec_of(manifest: &Manifest) -> Result<MachineSpec, Error> {
     })
 }
 
-/// What is read once, when the machine goes on, and needs no name in its folder.
+/// What is read once, when the machine goes on, and needs no name in its folder, or is given to it apart.
 fn is_state(name: &FileName) -> bool {
-    use clade_store::snapshots::{MEMORY_INDEX, STATE};
-    [MEMORY_INDEX, STATE].contains(&name.as_str())
+    use clade_store::snapshots::{CODE_CACHE, MEMORY_INDEX, STATE};
+    [MEMORY_INDEX, STATE, CODE_CACHE].contains(&name.as_str())
 }
 
 impl Machine {

@@ -8,6 +8,7 @@ use clade_vmm::control::MemoryOrder;
 use clade_vmm::machine::Taken;
 use clade_vmm::spec::{MachineSpec, OriginSpec};
 
+use super::code_cache;
 use super::disks::{self, NewTops};
 use super::files::{self, name_of};
 use super::keep::{Files, MemoryFiles, NotKept};
@@ -161,6 +162,8 @@ impl Machine {
                 draft.link(&self.folder.join(layer), layer)?;
             }
             files::drop_layers(&self.folder, &taken.layers)?;
+            code_cache::finish(&self.folder, taken.code_cache);
+            code_cache::give(&self.folder, draft.folder());
         }
         Ok(Kept {
             draft,
@@ -213,10 +216,12 @@ impl Machine {
             order: MemoryOrder {
                 layer: name,
                 layers,
+                has_code_cache: code_cache::is_there(&self.folder),
             },
             layer,
             index: draft.create(&name_of(MEMORY_INDEX)?)?,
             state: draft.create(&name_of(STATE)?)?,
+            code_cache: code_cache::create(&self.folder)?,
         })
     }
 
@@ -257,6 +262,7 @@ impl Machine {
         if let Ok(layer) = files::layer_name(id) {
             let _ = fs::remove_file(self.folder.join(layer));
         }
+        code_cache::finish(&self.folder, false);
     }
 
     /// Changes the machine's spec, whether it runs or not.

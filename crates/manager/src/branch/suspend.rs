@@ -16,6 +16,7 @@ use clade_vmm::machine::Taken;
 use clade_vmm::spec::SPEC_FILE;
 use serde::{Deserialize, Serialize};
 
+use super::code_cache;
 use super::disks;
 use super::files::{self, layer_name, name_of};
 use super::keep::{Files, MemoryFiles};
@@ -102,18 +103,22 @@ impl Machine {
                 order: MemoryOrder {
                     layer: layer.clone(),
                     layers,
+                    has_code_cache: code_cache::is_there(folder),
                 },
                 layer: create(&layer)?,
                 index: create(&index)?,
                 state: create(&state)?,
+                code_cache: code_cache::create(folder)?,
             }),
             tops: self.spec.config.disks.iter().map(|_| None).collect(),
         };
         let kept = self.keep(&mut self.connect()?, &keep, progress);
         let taken = kept.map_err(|failed| {
             let _ = fs::remove_file(folder.join(&layer));
+            code_cache::finish(folder, false);
             failed.error
         })?;
+        code_cache::finish(folder, taken.code_cache);
         let known = self.known_files();
         let mut records = Vec::new();
         for name in taken.layers.iter().chain([&index, &state]) {
@@ -247,10 +252,12 @@ impl Machine {
             record.check_path(&path)?;
             draft.link(&path, name)?;
         }
+        code_cache::give(&self.folder, draft.folder());
         Ok(Taken {
             pause: Duration::ZERO,
             pages: 0,
             last_pages: 0,
+            code_cache: false,
             layers: suspended.layers,
         })
     }

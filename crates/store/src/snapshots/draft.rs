@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Details, MANIFEST, Manifest, NEW, Passing, Snapshot, Snapshots};
+use super::{CODE_CACHE, Details, MANIFEST, Manifest, NEW, Passing, Snapshot, Snapshots};
 use crate::digest::{FileRecord, KnownFiles};
 use crate::{Error, FileName, link_or_copy, sealed};
 
@@ -147,7 +147,9 @@ impl DraftSnapshot {
             let record = self.seal_file(&self.path(&name))?;
             Ok((name, record))
         };
-        self.names()?.into_iter().map(seal).collect()
+        let names = self.names()?.into_iter();
+        let parts = names.filter(|name| name.as_str() != CODE_CACHE);
+        parts.map(seal).collect()
     }
 
     fn seal_file(&self, path: &Path) -> Result<FileRecord, Error> {

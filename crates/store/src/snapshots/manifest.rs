@@ -15,6 +15,11 @@ pub const MEMORY_INDEX: &str = "memory.index";
 /// The file name of the state of vCPUs and devices, in snapshots that have memory.
 pub const STATE: &str = "state.json";
 
+/// The file name of what an engine has made of the guest's code, in snapshots that have memory and where
+/// it was worth it. It is no part of the snapshot: it is for the executable that wrote it, checks itself,
+/// and may be lost.
+pub const CODE_CACHE: &str = "code.cache";
+
 /// What a snapshot is, and all of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -27,7 +32,7 @@ pub struct Manifest {
     pub created_nanos: u32,
     /// What its maker says of it.
     pub details: Details,
-    /// Every file but the manifest.
+    /// Every file but the manifest and the code cache.
     pub files: BTreeMap<FileName, FileRecord>,
 }
 

@@ -2,7 +2,7 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{MEMORY_INDEX, Manifest, STATE};
+use super::{CODE_CACHE, MEMORY_INDEX, Manifest, STATE};
 use crate::memory::MemoryIndex;
 use crate::{ContentError, Error, FileName};
 
@@ -94,6 +94,9 @@ impl Snapshot {
         let files = self.manifest.files.keys().map(|name| self.path(name));
         for path in files.chain([manifest]) {
             let meta = fs::metadata(&path).map_err(|error| Error::io("inspect", &path, error))?;
+            size.add(&meta);
+        }
+        if let Ok(meta) = fs::metadata(self.folder.join(CODE_CACHE)) {
             size.add(&meta);
         }
         Ok(size)

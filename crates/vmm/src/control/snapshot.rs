@@ -28,25 +28,29 @@ pub struct MemoryOrder {
     pub layer: FileName,
     /// Earlier layers that are still there.
     pub layers: Vec<FileName>,
+    /// Whether a code cache of before is still there.
+    pub has_code_cache: bool,
 }
 
 impl SnapshotOrder {
-    /// How many files the machine is to be sent: of memory the layer, the index and the state, then
-    /// the disks' new layers.
+    /// How many files the machine is to be sent: of memory the layer, the index, the state and the
+    /// code cache, then the disks' new layers.
     pub fn files(&self) -> usize {
-        let memory = if self.memory.is_some() { 3 } else { 0 };
+        let memory = if self.memory.is_some() { 4 } else { 0 };
         memory + self.tops.iter().flatten().count()
     }
 
     fn with(self, files: Vec<File>, guest_ready: bool) -> Option<SnapshotFiles> {
         let mut files = files.into_iter();
         let memory = match self.memory {
-            Some(MemoryOrder { layer, layers }) => Some(MemoryFiles {
+            Some(order) => Some(MemoryFiles {
                 layer: files.next()?,
                 index: files.next()?,
                 state: files.next()?,
-                name: layer,
-                layers,
+                code_cache: files.next()?,
+                name: order.layer,
+                layers: order.layers,
+                has_code_cache: order.has_code_cache,
                 guest_ready,
             }),
             None => None,

@@ -49,6 +49,10 @@ pub struct MemoryFiles {
     pub index: File,
     /// For a [`SavedState`].
     pub state: File,
+    /// What the engine has made of the guest's code, if that is worth it.
+    pub code_cache: File,
+    /// Whether there is one of before.
+    pub has_code_cache: bool,
     /// Earlier layers that are still there. If any is missing that is needed, all memory is written.
     pub layers: Vec<FileName>,
     /// Whether the guest has said that it is ready to be worked with.
@@ -66,6 +70,8 @@ pub struct Taken {
     pub last_pages: u64,
     /// The layers in which the memory is now.
     pub layers: Vec<FileName>,
+    /// Whether a code cache was written. Else that of before, if there is one, is as good.
+    pub code_cache: bool,
 }
 
 /// Why a machine was not kept. It runs on.
@@ -192,6 +198,7 @@ impl MachineHandle {
                 pages: 0,
                 last_pages: 0,
                 layers: Vec::new(),
+                code_cache: false,
             });
         };
         saving.finish(&mut base, &state, pause)
@@ -205,6 +212,8 @@ struct Saving<'a> {
     name: FileName,
     index: File,
     state: File,
+    code_cache: File,
+    has_code_cache: bool,
     guest_ready: bool,
     /// What was written again since it was copied.
     left: PageSet,
@@ -220,6 +229,8 @@ impl<'a> Saving<'a> {
             name: files.name,
             index: files.index,
             state: files.state,
+            code_cache: files.code_cache,
+            has_code_cache: files.has_code_cache,
             guest_ready: files.guest_ready,
             left: PageSet::default(),
             last_pages: 0,
@@ -288,6 +299,9 @@ impl<'a> Saving<'a> {
         state: &SavedState,
         pause: Duration,
     ) -> Result<Taken, SnapshotError> {
+        // Whoever goes on without it translates again.
+        let engine = self.core.board.engine();
+        let code_cache = engine.save_code_cache(&self.code_cache, !self.has_code_cache);
         let finished = self.writer.finish(self.name, &base.index);
         let (index, summary) = finished.map_err(SnapshotError::write("memory"))?;
         index
@@ -301,6 +315,7 @@ impl<'a> Saving<'a> {
             pages: summary.pages,
             last_pages: self.last_pages,
             layers,
+            code_cache: code_cache.unwrap_or(false),
         })
     }
 }

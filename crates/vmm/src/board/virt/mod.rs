@@ -71,6 +71,10 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
         boot: start.boot(basics.host.clone()),
         imsic: config.interrupts == Interrupts::Aia,
         tuning: tuning(config.tier),
+        code_cache: match basics.origin {
+            Origin::PowerOn => None,
+            Origin::Saved(_, memory) => memory.code_cache().and_then(|file| file.try_clone().ok()),
+        },
     });
     check_tier(config.tier, engine.tier())?;
     let mut devices = BusBuilder::new();
