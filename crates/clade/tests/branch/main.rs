@@ -13,5 +13,6 @@ mod kills;
 mod model;
 mod parallel;
 mod settling;
+mod translations;
 mod walk;
 mod world;

@@ -37,6 +37,15 @@ pub(super) fn finish(folder: &Path, written: bool) {
     let _ = fs::rename(new, folder.join(CODE_CACHE));
 }
 
+/// Removes what the machine in `folder`, which does not run, does not need: if it goes on from no memory,
+/// all of it.
+pub(super) fn clear(folder: &Path, has_memory: bool) {
+    finish(folder, false);
+    if !has_memory {
+        let _ = fs::remove_file(folder.join(CODE_CACHE));
+    }
+}
+
 /// Gives the one in folder `from` to that in `to`, in place of any other.
 pub(super) fn give(from: &Path, to: &Path) {
     let _ = fs::remove_file(to.join(CODE_CACHE));

@@ -143,6 +143,7 @@ impl Machine {
         memory: &[FileName],
     ) -> Result<(), Error> {
         files::drop_layers(&self.folder, memory)?;
+        code_cache::clear(&self.folder, !memory.is_empty());
         let needed = files::of_config(&self.folder, &spec.config)?;
         let entries = std::fs::read_dir(&self.folder).map_err(Error::io("list", &self.folder))?;
         for entry in entries {
