@@ -26,7 +26,8 @@ mod testing;
 mod wait;
 
 pub use branch::{
-    CloneOrder, ImportOrder, SnapshotNames, SnapshotOptions, TEMPLATE_KEY_FILE, machine_of,
+    CloneOrder, ImportOrder, SnapshotNames, SnapshotOptions, TEMPLATE_KEY_FILE, TemplateImport,
+    machine_of,
 };
 pub use clade_store::snapshots::{Size, Snapshot, Snapshots};
 pub use create::{Draft, Order};

@@ -17,6 +17,7 @@
 mod draft;
 mod export;
 mod import;
+mod intake;
 mod manifest;
 mod passing;
 mod snapshot;
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 use crate::{ContentError, Error, FileName, sealed};
 
 pub use draft::DraftSnapshot;
-pub use import::Imported;
+pub use intake::{Imported, Intake};
 pub use manifest::{CODE_CACHE, Details, MANIFEST, MEMORY_INDEX, Manifest, Origin, STATE};
 pub use snapshot::{Size, Snapshot};
 

@@ -1,10 +1,10 @@
 //! Templates that come from elsewhere: whoever made them may mean harm.
 
 use std::io::Read;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use clade_store::FileName;
-use clade_store::snapshots::{Details, Imported, MEMORY_INDEX, Manifest, STATE, Snapshot};
+use clade_store::snapshots::{Details, Imported, Intake, MEMORY_INDEX, Manifest, STATE, Snapshot};
 use clade_vmm::spec::{MachineConfig, MachineSpec};
 
 use super::TEMPLATE_KEY_FILE;
@@ -38,6 +38,14 @@ pub struct ImportOrder<'a> {
     pub adapt: &'a dyn Fn(&str) -> String,
 }
 
+/// A template on its way in, file by file. Dropped, it leaves nothing behind.
+pub struct TemplateImport<'a> {
+    machines: &'a Machines,
+    order: ImportOrder<'a>,
+    name: FileName,
+    intake: Intake,
+}
+
 impl Machines {
     /// Makes a template of what [`Snapshot::export`] wrote, here or elsewhere. `progress` is told of the
     /// bytes of `from` that were read so far.
@@ -50,28 +58,119 @@ impl Machines {
         order: &ImportOrder<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Snapshot, Error> {
-        let path = order.path;
-        let refused =
-            |reason| Error::Branch(format!("{} is no template: {reason}", path.display()));
-        let accept = |theirs: &FileName, manifest: &Manifest| {
-            let name = order.name.unwrap_or(theirs).as_str();
-            self.check_template_name(name)?;
-            (order.accept)(name)?;
-            check(manifest).map_err(refused)
-        };
-        let imported = self.templates()?.import(from, path, accept, progress)?;
-        let mut spec = spec_of(&imported.manifest)?;
-        check_chains(&imported, &spec.config).map_err(refused)?;
-        spec.config.cmdline = (order.adapt)(&spec.config.cmdline);
-        let name = order.name.unwrap_or(&imported.name);
-        let details = Details {
-            name: Some(name.to_string()),
-            parent: None,
-            config: files::to_value(&spec)?,
-            ..imported.manifest.details
-        };
-        Ok(imported.draft.commit_as(name, details)?)
+        let accept =
+            |theirs: &FileName, manifest: &Manifest| self.accept(theirs, manifest, order).map(drop);
+        let (theirs, imported) = self
+            .templates()?
+            .import(from, order.path, accept, progress)?;
+        complete(imported, order.name.unwrap_or(&theirs), order)
     }
+
+    /// Begins to take in a template that was called `theirs` elsewhere and has this manifest.
+    ///
+    /// # Errors
+    /// When it is no template, or could not be of any host; and [`Error::TemplateTaken`].
+    pub fn begin_import<'a>(
+        &'a self,
+        theirs: &FileName,
+        manifest: Manifest,
+        order: ImportOrder<'a>,
+    ) -> Result<TemplateImport<'a>, Error> {
+        Ok(TemplateImport {
+            name: self.accept(theirs, &manifest, &order)?,
+            intake: self.templates()?.take_in(manifest, order.path)?,
+            machines: self,
+            order,
+        })
+    }
+
+    /// What a template from elsewhere is to be called, if it may come in.
+    fn accept(
+        &self,
+        theirs: &FileName,
+        manifest: &Manifest,
+        order: &ImportOrder<'_>,
+    ) -> Result<FileName, Error> {
+        let name = self.check_template_name(order.name.unwrap_or(theirs).as_str())?;
+        (order.accept)(name.as_str())?;
+        match check(manifest) {
+            Ok(()) => Ok(name),
+            Err(reason) => Err(refused(order, &reason)),
+        }
+    }
+
+    /// The templates and snapshots that can be read.
+    fn kept(&self) -> Result<Vec<Snapshot>, Error> {
+        let mut kept = self.templates()?.list()?.snapshots;
+        kept.extend(self.snapshots()?.list()?.snapshots);
+        Ok(kept)
+    }
+}
+
+impl TemplateImport<'_> {
+    /// The files that have not come yet.
+    pub fn missing(&self) -> Vec<FileName> {
+        self.intake.missing()
+    }
+
+    /// Takes those files that templates and snapshots of this user have already.
+    ///
+    /// # Errors
+    /// When those cannot be listed.
+    pub fn take_what_is_here(&mut self) -> Result<(), Error> {
+        let kept = self.machines.kept()?;
+        for name in self.intake.missing() {
+            let wanted = self.intake.manifest().files[&name];
+            let here = kept.iter().flat_map(|one| {
+                let files = one.manifest.files.iter();
+                let same = files
+                    .filter(|(_, file)| (file.size, file.blake3) == (wanted.size, wanted.blake3));
+                same.map(|(file, record)| (one.path(file), record))
+            });
+            // One that is gone or damaged by now has to come from elsewhere.
+            let link = |(path, record): (PathBuf, _)| self.intake.link(&name, &path, record);
+            let _ = here.map(link).find(Result::is_ok);
+        }
+        Ok(())
+    }
+
+    /// Takes a file's content.
+    ///
+    /// # Errors
+    /// When it is not what the manifest says, or there is no room.
+    pub fn take(&mut self, name: &FileName, content: impl Read) -> Result<(), Error> {
+        Ok(self.intake.take(name, content)?)
+    }
+
+    /// The template, all of whose files have come.
+    ///
+    /// # Errors
+    /// When it could not be of any host, or cannot be written.
+    pub fn finish(self) -> Result<Snapshot, Error> {
+        complete(self.intake.finish()?, &self.name, &self.order)
+    }
+}
+
+/// Makes a template of what came.
+fn complete(
+    imported: Imported,
+    name: &FileName,
+    order: &ImportOrder<'_>,
+) -> Result<Snapshot, Error> {
+    let mut spec = spec_of(&imported.manifest)?;
+    check_chains(&imported, &spec.config).map_err(|reason| refused(order, &reason))?;
+    spec.config.cmdline = (order.adapt)(&spec.config.cmdline);
+    let details = Details {
+        name: Some(name.to_string()),
+        parent: None,
+        config: files::to_value(&spec)?,
+        ..imported.manifest.details
+    };
+    Ok(imported.draft.commit_as(name, details)?)
+}
+
+fn refused(order: &ImportOrder<'_>, reason: &str) -> Error {
+    Error::Branch(format!("{} is no template: {reason}", order.path.display()))
 }
 
 /// Makes sure that disks stand on nothing but each other, which is known only when they are there.

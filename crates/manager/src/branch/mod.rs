@@ -19,6 +19,6 @@ mod template;
 
 pub use clone::CloneOrder;
 pub use find::SnapshotNames;
-pub use import::ImportOrder;
+pub use import::{ImportOrder, TemplateImport};
 pub use snapshot::SnapshotOptions;
 pub use template::{TEMPLATE_KEY_FILE, machine_of};

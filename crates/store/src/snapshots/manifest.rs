@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FileName;
 use crate::digest::FileRecord;
-use crate::sealed::Document;
+use crate::sealed::{self, Document};
+use crate::{Error, FileName};
 
 /// The file name of a snapshot's manifest.
 pub const MANIFEST: &str = "snapshot.json";
@@ -37,6 +38,17 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Bytes of the longest that is taken from elsewhere.
+    pub const LONGEST: u64 = 16 << 20;
+
+    /// The manifest that these bytes are, all of which are checked. They are called `path` in errors.
+    ///
+    /// # Errors
+    /// They are damaged, no manifest, or of another version.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+        sealed::parse(bytes).map_err(|error| Error::content(path, error))
+    }
+
     /// When it was made, in nanoseconds since 1970.
     pub fn created_ns(&self) -> u64 {
         let seconds = self.created.saturating_mul(1_000_000_000);
