@@ -6,94 +6,21 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
-use clade_store::Sha256;
 use serde_json::json;
 
 use common::images::skip;
 use common::oci_image::{Image, busybox, digest, home, image, write_layout};
+use common::registry::Registry;
 use common::{Finished, Home, wait_until};
 
 /// Debian's registry with an image in it.
-struct Registry {
-    process: Child,
-    host: String,
-}
-
-impl Registry {
-    /// Starts it on a free port of this host. `accounts` is an htpasswd file's content.
-    fn start(test: &str, home: &Home, image: &Image, accounts: Option<&str>) -> Option<Self> {
-        let root = home.path("registry");
-        store(&root.join("docker/registry/v2"), image);
-        let port = TcpListener::bind("127.0.0.1:0").expect("port");
-        let host = port.local_addr().expect("address").to_string();
-        drop(port);
-        let mut config = json!({
-            "version": "0.1",
-            "storage": {"filesystem": {"rootdirectory": root}},
-            "http": {"addr": host},
-        });
-        if let Some(accounts) = accounts {
-            let path = home.file("accounts", accounts.as_bytes());
-            config["auth"] = json!({"htpasswd": {"realm": "test", "path": path}});
-        }
-        let config = home.file("registry.yml", config.to_string().as_bytes());
-        let mut command = Command::new("docker-registry");
-        command.args(["serve", &config]);
-        let process = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-            Ok(process) => process,
-            Err(error) => {
-                skip(test, format!("there is no docker-registry here ({error})"));
-                return None;
-            }
-        };
-        wait_until("the registry answers", || TcpStream::connect(&host).is_ok());
-        Some(Self { process, host })
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Puts an image where the registry keeps what was pushed to it.
-fn store(root: &Path, image: &Image) {
-    let write = |path: PathBuf, content: &[u8]| {
-        fs::create_dir_all(path.parent().expect("folder")).expect("folder");
-        fs::write(path, content).expect("file");
-    };
-    let repository = root.join("repositories/test");
-    for blob in image.blobs.iter().chain([&image.manifest]) {
-        let sum = Sha256::of(blob).to_string();
-        write(
-            root.join(format!("blobs/sha256/{}/{sum}/data", &sum[..2])),
-            blob,
-        );
-        let link = digest(blob);
-        write(
-            repository.join(format!("_layers/sha256/{sum}/link")),
-            link.as_bytes(),
-        );
-    }
-    let sum = Sha256::of(&image.manifest).to_string();
-    let link = digest(&image.manifest);
-    let manifests = repository.join("_manifests");
-    write(
-        manifests.join(format!("revisions/sha256/{sum}/link")),
-        link.as_bytes(),
-    );
-    write(manifests.join("tags/latest/current/link"), link.as_bytes());
-    write(
-        manifests.join(format!("tags/latest/index/sha256/{sum}/link")),
-        link.as_bytes(),
-    );
+fn registry(test: &str, home: &Home, image: &Image, accounts: Option<&str>) -> Option<Registry> {
+    let registry = Registry::start(test, home, accounts)?;
+    registry.store(image, "test", "latest");
+    Some(registry)
 }
 
 fn assert_lines(finished: &Finished, code: i32, expected: &[&str]) {
@@ -109,7 +36,7 @@ fn an_image_of_debians_registry_runs_its_process() {
     let test = "an_image_of_debians_registry_runs_its_process";
     let Some(busybox) = busybox(test) else { return };
     let (home, image) = (home(), image(&busybox, "riscv64"));
-    let Some(registry) = Registry::start(test, &home, &image, None) else {
+    let Some(registry) = registry(test, &home, &image, None) else {
         return;
     };
     let name = format!("{}/test", registry.host);
@@ -230,7 +157,7 @@ fn a_registry_with_accounts_takes_those_of_docker() {
     let (home, image) = (home(), image(&busybox, "riscv64"));
     // The password is "secret".
     let account = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
-    let Some(registry) = Registry::start(test, &home, &image, Some(account)) else {
+    let Some(registry) = registry(test, &home, &image, Some(account)) else {
         return;
     };
     let name = format!("{}/test", registry.host);

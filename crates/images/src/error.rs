@@ -201,22 +201,41 @@ pub enum Error {
         reason: String,
     },
     /// A registry cannot be reached, or refuses.
-    #[error("cannot fetch the image {name}: {reason}")]
+    #[error("cannot {doing} {name}: {reason}")]
     Registry {
-        /// The image.
+        /// What was being done, as a verb phrase: "fetch the image".
+        doing: &'static str,
+        /// The image or template.
         name: String,
         /// What happened, and what to do.
         reason: String,
     },
-    /// What came is not what the image's manifest describes.
+    /// What is to be an image in a registry is a template.
     #[error(
-        "a part of the image {name} is damaged or forged: its SHA-256 is {actual}, it should be \
-         {expected}; it was thrown away. Try again, or ask whoever keeps the image"
+        "{name} is a template, not an image; `clade template pull {name}` fetches it, and \
+         `clade run` takes it by the name that it has then"
+    )]
+    IsTemplate {
+        /// What was asked for.
+        name: String,
+    },
+    /// What is to be a template in a registry is none.
+    #[error("{name} is no template: {reason}")]
+    NoTemplate {
+        /// What was asked for.
+        name: String,
+        /// What it is, and what to do.
+        reason: String,
+    },
+    /// What came is not what the manifest describes.
+    #[error(
+        "a part of {name} is damaged or forged: its SHA-256 is {actual}, it should be {expected}; \
+         it was thrown away. Try again, or ask whoever keeps it"
     )]
     BlobChecksum {
-        /// The image.
+        /// The image or template.
         name: String,
-        /// As the image says.
+        /// As its manifest says.
         expected: Sha256,
         /// Of what came.
         actual: Sha256,

@@ -48,7 +48,10 @@ pub use firmware::{Firmware, FirmwareName};
 pub use image::{Image, ImageSummary, Request};
 pub use initramfs::{Boot, BootParts};
 pub use mirror::{Mirror, find_mirror};
-pub use oci::{OciImage, OciProcess, OciRequest};
+pub use oci::{
+    OciImage, OciProcess, OciRequest, Pushed, RemoteTemplate, TemplateRequest,
+    push as push_template,
+};
 pub use progress::{Progress, Silent};
 pub use unpacked::Unpacked;
 

@@ -17,6 +17,7 @@ pub(crate) mod images;
 pub(crate) mod in_process;
 pub(crate) mod machine;
 pub(crate) mod oci_image;
+pub(crate) mod registry;
 pub(crate) mod shell;
 
 /// Longer than anything takes here, on a busy host too.

@@ -109,6 +109,15 @@ impl Cache {
         Self(setup.cache.join("oci"))
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where files without names are.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.0.join("blobs")
+    }
+
     pub(super) fn blob(&self, sum: Sha256) -> PathBuf {
         self.0.join("blobs").join(sum.to_string())
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use clade_store::Sha256;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, Error};
 
@@ -17,20 +17,52 @@ const MAX_LAYERS: usize = 1000;
 /// The key of an image's tag among a descriptor's annotations.
 const TAG: &str = "org.opencontainers.image.ref.name";
 
+/// The key of a name for people, or of a file.
+pub(crate) const TITLE: &str = "org.opencontainers.image.title";
+
 /// Names a document or layer by its checksum.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) media_type: String,
     /// `sha256:` and 64 hexadecimal digits.
     digest: String,
     /// Bytes.
     pub(crate) size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<Platform>,
-    #[serde(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, String>>,
 }
 
 impl Descriptor {
+    /// Names something of this kind, checksum and size in bytes.
+    pub(crate) fn new(media_type: &str, sha256: Sha256, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest: format!("sha256:{sha256}"),
+            size,
+            ..Self::default()
+        }
+    }
+
+    /// The same, saying which file it is.
+    pub(crate) fn titled(mut self, title: &str) -> Self {
+        let title = (TITLE.to_owned(), title.to_owned());
+        self.annotations.get_or_insert_default().extend([title]);
+        self
+    }
+
+    /// Which file it is.
+    pub(crate) fn title(&self) -> Option<&str> {
+        self.annotation(TITLE)
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        Some(self.annotations.as_ref()?.get(key)?.as_str())
+    }
+
     /// The checksum.
     pub(crate) fn sha256(&self) -> Result<Sha256, Error> {
         parse_digest(&self.digest).ok_or_else(|| {
@@ -42,7 +74,7 @@ impl Descriptor {
     }
 
     pub(crate) fn tag(&self) -> Option<&str> {
-        Some(self.annotations.as_ref()?.get(TAG)?.as_str())
+        self.annotation(TAG)
     }
 }
 
@@ -52,7 +84,7 @@ pub(crate) fn parse_digest(text: &str) -> Option<Sha256> {
 }
 
 /// For which machines something is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Platform {
     #[serde(default)]
     architecture: String,

@@ -15,7 +15,7 @@ use super::document::{Config, Descriptor, Manifest, Process};
 use super::layers;
 use super::layout::Layout;
 use super::name::Name;
-use super::registry::Registry;
+use super::registry::{Purpose, Registry};
 use super::source::{Source, Watched, foreign, resolve};
 use crate::archive::Setup;
 use crate::kept::{self, Stamp};
@@ -105,6 +105,7 @@ pub(crate) fn ensure(
         Name::Registry(reference) => Box::new(Registry::new(
             reference,
             &request.insecure_registries,
+            Purpose::FetchImage,
             setup.pause,
         )?),
         Name::Layout { folder, tag } => Box::new(Layout::new(folder, tag.as_deref(), &whole)),

@@ -11,8 +11,10 @@ mod name;
 mod registry;
 mod seed;
 mod source;
+mod template;
 
 pub use image::{OciImage, OciProcess, OciRequest};
+pub use template::{Pushed, RemoteTemplate, TemplateRequest, push};
 
 pub(crate) use cache::{list, remove};
 pub(crate) use image::ensure;

@@ -6,6 +6,7 @@ use std::path::Path;
 use clade_store::Sha256;
 
 use super::document::{Descriptor, Index, Manifest, Top};
+use super::template::is_template;
 use crate::{Architecture, Error, Progress};
 
 /// How deep an index may lie in another.
@@ -39,6 +40,11 @@ pub(crate) fn resolve(
     let mut json = source.top()?;
     for _ in 0..MAX_DEPTH {
         match Top::parse(&json)? {
+            Top::Manifest(manifest) if is_template(&manifest.config) => {
+                return Err(Error::IsTemplate {
+                    name: name.to_owned(),
+                });
+            }
             Top::Manifest(manifest) => return Ok((Sha256::of(&json), manifest)),
             Top::Index(index) => json = chosen(source, name, &index, architecture)?,
         }

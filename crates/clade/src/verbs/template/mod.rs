@@ -4,6 +4,8 @@ mod create;
 mod export;
 mod import;
 mod list;
+mod pull;
+mod push;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ enum TemplateVerb {
     Rm(Rm),
     Export(export::Export),
     Import(import::Import),
+    Push(push::Push),
+    Pull(pull::Pull),
 }
 
 /// Remove templates; machines made from them stay as they are.
@@ -49,6 +53,8 @@ impl Template {
             TemplateVerb::Rm(rm) => rm.run(),
             TemplateVerb::Export(export) => export.run(),
             TemplateVerb::Import(import) => import.run(),
+            TemplateVerb::Push(push) => push.run(),
+            TemplateVerb::Pull(pull) => pull.run(),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Registries (OCI Distribution Specification 1.1), by way of `oci-client`.
 
+mod failure;
+mod upload;
+
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -11,7 +14,7 @@ use bytes::{Buf, Bytes};
 use docker_credential::DockerCredential;
 use futures_core::Stream;
 use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream};
-use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
+use oci_client::errors::DigestError;
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -20,11 +23,16 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 use tokio::runtime::{self, Runtime};
 
-use super::document::{Descriptor, MAX_DOCUMENT};
-use super::source::Source;
 use crate::download::{Failure, Piece, Remote, download, retry};
+use crate::oci::document::{Descriptor, MAX_DOCUMENT};
+use crate::oci::source::Source;
 use crate::release::Expected;
 use crate::{Error, Progress};
+
+pub(crate) use failure::Purpose;
+pub(crate) use upload::Content;
+
+use failure::with_causes;
 
 /// What a manifest may be.
 const ACCEPTED: [&str; 4] = [
@@ -40,12 +48,13 @@ const MANIFEST_TIME: Duration = Duration::from_secs(60);
 /// The name under which credentials for Docker's own registry are kept.
 const DOCKER_SERVER: &str = "https://index.docker.io/v1/";
 
-/// One image in a registry.
+/// One image or artifact in a registry.
 pub(crate) struct Registry {
     client: Client,
     runtime: Runtime,
     reference: Reference,
     auth: RegistryAuth,
+    purpose: Purpose,
     /// As for [`retry`].
     pause: Duration,
 }
@@ -56,12 +65,10 @@ impl Registry {
     pub(crate) fn new(
         reference: &Reference,
         insecure: &[String],
+        purpose: Purpose,
         pause: Duration,
     ) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::Registry {
-            name: reference.to_string(),
-            reason,
-        };
+        let wrong = |reason: String| purpose.error(&reference.to_string(), reason);
         // Somebody else in this process may have chosen a provider already, which is as good.
         let _ = rustls_rustcrypto::provider().install_default();
         let registry = reference.resolve_registry().to_owned();
@@ -73,7 +80,7 @@ impl Registry {
                 ClientProtocol::Https
             },
             connect_timeout: Some(Duration::from_secs(15)),
-            read_timeout: Some(Duration::from_secs(30)),
+            read_timeout: Some(purpose.patience()),
             user_agent: concat!("clade/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
@@ -86,6 +93,7 @@ impl Registry {
             runtime,
             auth: credentials(&registry),
             reference: reference.clone(),
+            purpose,
             pause,
         })
     }
@@ -100,14 +108,14 @@ impl Registry {
                 .runtime
                 .block_on(async { tokio::time::timeout(MANIFEST_TIME, pull).await })
                 .map_err(|_| Failure::transient("its manifest does not come to an end"))?;
-            let (json, _) = pulled.map_err(|error| failure(&name, error))?;
+            let (json, _) = pulled.map_err(|error| self.purpose.failure(&name, error))?;
             if json.len() as u64 > MAX_DOCUMENT {
                 let reason = format!("its manifest is larger than {MAX_DOCUMENT} bytes");
                 return Err(Failure::Final(Error::malformed(&name, reason)));
             }
             Ok(json.to_vec())
         };
-        retry(&name, self.pause, once).map_err(|error| of_registry(&name, error))
+        retry(&name, self.pause, once).map_err(|error| self.purpose.of_registry(&name, error))
     }
 }
 
@@ -140,7 +148,7 @@ impl Source for Registry {
             sha256,
         };
         download(&blob, target, expected, self.pause, progress)
-            .map_err(|error| of_registry(&blob.name, error))
+            .map_err(|error| self.purpose.of_registry(&blob.name, error))
     }
 }
 
@@ -183,7 +191,7 @@ impl Remote for Blob<'_> {
         let (from, stream) = match runtime.block_on(pull) {
             Ok(BlobResponse::Full(stream)) => (0, stream),
             Ok(BlobResponse::Partial(stream)) => (from, stream),
-            Err(error) => return Err(failure(&self.name, error)),
+            Err(error) => return Err(self.registry.purpose.failure(&self.name, error)),
         };
         Ok(Piece {
             from,
@@ -253,97 +261,6 @@ fn is_loopback(registry: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Says it in terms of images; what was fetched was not a file of a mirror.
-fn of_registry(name: &str, error: Error) -> Error {
-    match error {
-        Error::Network { reason, .. } => Error::Registry {
-            name: name.to_owned(),
-            reason: format!("{reason}; check the network and the registry's name"),
-        },
-        Error::Checksum {
-            expected, actual, ..
-        } => Error::BlobChecksum {
-            name: name.to_owned(),
-            expected,
-            actual,
-        },
-        other => other,
-    }
-}
-
-/// What the client's error means, and whether another attempt may help.
-fn failure(name: &str, error: OciDistributionError) -> Failure {
-    let refused = |reason: String| {
-        Failure::Final(Error::Registry {
-            name: name.to_owned(),
-            reason,
-        })
-    };
-    match error {
-        OciDistributionError::RequestError(error) => {
-            Failure::transient(with_causes(&error.without_url()))
-        }
-        OciDistributionError::ServerError { code, .. }
-            if code >= 500 || [408, 425, 429].contains(&code) =>
-        {
-            Failure::transient(format!("the registry answered with HTTP status {code}"))
-        }
-        OciDistributionError::ServerError { code: 404, .. } => refused(NO_SUCH.to_owned()),
-        OciDistributionError::ServerError { code, .. } => {
-            refused(format!("the registry answered with HTTP status {code}"))
-        }
-        OciDistributionError::UnauthorizedError { .. }
-        | OciDistributionError::AuthenticationFailure(_) => refused(UNAUTHORIZED.to_owned()),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            let code = envelope.errors.first().map(|error| &error.code);
-            match code {
-                Some(
-                    OciErrorCode::ManifestUnknown
-                    | OciErrorCode::NameUnknown
-                    | OciErrorCode::NotFound
-                    | OciErrorCode::BlobUnknown,
-                ) => refused(NO_SUCH.to_owned()),
-                Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => {
-                    refused(UNAUTHORIZED.to_owned())
-                }
-                Some(OciErrorCode::Toomanyrequests) => {
-                    Failure::transient("the registry says that there were too many requests")
-                }
-                _ => refused(printable(&envelope.to_string())),
-            }
-        }
-        OciDistributionError::DigestError(error) => Failure::Final(Error::malformed(
-            name,
-            format!("the registry sent something else than what was asked for ({error})"),
-        )),
-        other => refused(printable(&other.to_string())),
-    }
-}
-
-const NO_SUCH: &str = "the registry has no such image, or not all of it; check its name and tag";
-const UNAUTHORIZED: &str = "the registry refuses it to you: there is no such image, or it is not \
-    public. `docker login` or `podman login` keep the credentials that clade uses";
-
-/// Most that is repeated of what a registry says, in characters.
-const MAX_SAYING: usize = 300;
-
-/// What a registry says goes to a terminal: nothing in it may steer that.
-fn printable(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(plain).take(MAX_SAYING).collect()
-}
-
-/// An error, and what it comes from.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    printable(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,11 +278,5 @@ mod tests {
         ] {
             assert_eq!(is_loopback(registry), here, "{registry}");
         }
-    }
-
-    #[test]
-    fn what_a_registry_says_cannot_steer_a_terminal() {
-        assert_eq!(printable("a\x1b[31mb\n"), "a [31mb ");
-        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_SAYING);
     }
 }
