@@ -42,11 +42,15 @@ pub(crate) fn run(
     let Connection { sender, receiver } = connection;
     sender.request(&Request::Attach { size: None })?;
     let console = Console::listen(receiver)?;
-    settle::settle(&machine)?;
+    let mut connection = settle::settle(&machine)?;
     let key = Key::of_user()?;
     let deadline = Instant::now() + PATIENCE;
     let remote = loop {
-        match Remote::start(&socket, &key, command.clone()) {
+        let connected = match connection.take() {
+            Some(connection) => Ok(connection),
+            None => clade_ssh::Connection::open(&socket, &key),
+        };
+        match connected.and_then(|connection| Remote::start(&connection, command.clone())) {
             Ok(remote) => break remote,
             Err(Error::NotReady | Error::NoSocket(_)) if !console.is_over() => {}
             Err(error) => return Err(console.failure(error, &started.spec.name)),

@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process;
 use std::thread;
 use std::{env, io::Stdin};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use clade_ssh::{Command, Control, Error, Exit, Input, Key, Process, Streams, Terminal};
+use clade_ssh::{
+    Command, Connection, Control, Error, Exit, Input, Key, Process, Streams, Terminal,
+};
 use clade_vmm::vsock::NOTIFY_PORT;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator::Signals;
@@ -96,13 +97,13 @@ fn is_key(word: &str) -> bool {
 }
 
 impl Remote {
-    /// Starts `command` in the guest whose machine has its socket at `socket`.
+    /// Starts `command` over this connection, which ends with it.
     ///
     /// # Errors
-    /// As [`Process::start`].
-    pub(crate) fn start(socket: &Path, key: &Key, command: Command) -> Result<Self, Error> {
+    /// As [`Connection::run`].
+    pub(crate) fn start(connection: &Connection, command: Command) -> Result<Self, Error> {
         let terminal = command.terminal.is_some();
-        let (process, streams) = Process::start(socket, key, command)?;
+        let (process, streams) = connection.run(command)?;
         // From now on they are the command's; before, they end this process as ever.
         let signals = SIGNALS.iter().map(|(signal, _)| *signal).chain([SIGWINCH]);
         let signals = Signals::new(signals).map_err(|source| Error::Host {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clade_manager::{Machine, TEMPLATE_KEY_FILE};
-use clade_ssh::{Command, Error, Key, Process};
+use clade_ssh::{Command, Connection, Error, Key};
 use clade_vmm::record;
 use clade_vmm::spec::Unsettled;
 
@@ -63,10 +63,23 @@ pub(crate) fn way_in(machine: &Machine) -> Result<PathBuf, Failure> {
     Ok(machine.vsock()?)
 }
 
-/// Tells the guest what it does not know yet, if there is anything.
-pub(crate) fn settle(machine: &Machine) -> Result<(), Failure> {
+/// A connection to the machine's guest, once it knows what it must: the one over which it was told, if it
+/// was told just now. Refuses a machine that is paused.
+pub(crate) fn enter(machine: &Machine) -> Result<Result<Connection, Error>, Failure> {
+    machine.check_awake()?;
+    if let Some(connection) = settle(machine)? {
+        return Ok(Ok(connection));
+    }
+    let (socket, key) = (machine.vsock()?, Key::of_user()?);
+    Ok(Connection::open(&socket, &key))
+}
+
+/// Tells the guest what it does not know yet, if there is anything, and returns the connection over which
+/// it was told.
+pub(crate) fn settle(machine: &Machine) -> Result<Option<Connection>, Failure> {
+    let mut told_by = None;
     if machine.spec.unsettled.is_none() {
-        return Ok(());
+        return Ok(told_by);
     }
     machine.settle_guest(|spec, unsettled| {
         // A kernel of the user's own has nobody to be told.
@@ -78,17 +91,18 @@ pub(crate) fn settle(machine: &Machine) -> Result<(), Failure> {
             Unsettled::Clock => ("", String::new()),
         };
         let began = Instant::now();
-        tell(machine, [name, &before])?;
+        told_by = Some(tell(machine, [name, &before])?);
         if began.elapsed() > LONG {
             // Perhaps it was paused, and then took an old time for the present.
-            tell(machine, ["", ""])?;
+            told_by = Some(tell(machine, ["", ""])?);
         }
-        Ok(())
-    })
+        Ok::<(), Failure>(())
+    })?;
+    Ok(told_by)
 }
 
 /// Tells the guest what time it is, and `[NAME, OLD]` of the script.
-fn tell(machine: &Machine, names: [&str; 2]) -> Result<(), Failure> {
+fn tell(machine: &Machine, names: [&str; 2]) -> Result<Connection, Failure> {
     let failed = |reason: String| {
         let name = &machine.spec.name;
         Failure::new(format!(
@@ -116,14 +130,16 @@ fn tell(machine: &Machine, names: [&str; 2]) -> Result<(), Failure> {
     };
     let mut key = template.as_ref().unwrap_or(&user);
     let deadline = Instant::now() + PATIENCE;
-    let (process, mut streams) = loop {
-        match Process::start(&socket, key, command.clone()) {
+    let connection = loop {
+        match Connection::open(&socket, key) {
             Err(Error::NotReady) if Instant::now() < deadline => thread::sleep(ASK),
             // It was told so before, and then something went wrong.
             Err(Error::Refused) if template.is_some() && !ptr::eq(key, &user) => key = &user,
-            started => break started.map_err(|error| failed(error.to_string()))?,
+            opened => break opened.map_err(|error| failed(error.to_string()))?,
         }
     };
+    let started = connection.run(command);
+    let (process, mut streams) = started.map_err(|error| failed(error.to_string()))?;
     drop(streams.input);
     let mut said = String::new();
     // Little comes, so that neither stream has to wait for the other.
@@ -134,7 +150,7 @@ fn tell(machine: &Machine, names: [&str; 2]) -> Result<(), Failure> {
         Some(0) => {
             // It is let in no longer.
             let _ = template.map(|_| fs::remove_file(file));
-            Ok(())
+            Ok(connection)
         }
         _ => Err(failed(format!("{exit:?} {said}"))),
     }

@@ -18,7 +18,7 @@ mod stream;
 pub use command::{Command, Terminal};
 pub use error::Error;
 pub use key::Key;
-pub use process::{Control, Exit, Process, Streams};
+pub use process::{Connection, Control, Exit, Process, Streams};
 pub use socket::{connect, is_ready};
 pub use stream::{Input, Output};
 

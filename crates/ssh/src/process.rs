@@ -4,7 +4,7 @@ use std::thread;
 use tokio::sync::mpsc::{UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::session::{self, Plugs, Request};
+use crate::session::{self, Job, Plugs, Request};
 use crate::stream::DEPTH;
 use crate::{Command, Error, Input, Key, Output, PORT, socket};
 
@@ -90,38 +90,57 @@ impl Control {
     }
 }
 
-impl Process {
-    /// Runs a command in the guest whose machine has its socket at `socket`. Returns when it has
-    /// been started.
+/// A connection to a guest, for one command after the other. It ends with the last of them once this is
+/// dropped.
+#[derive(Debug)]
+pub struct Connection(UnboundedSender<Job>);
+
+impl Connection {
+    /// Connects to the guest whose machine has its socket at `socket`.
     ///
     /// # Errors
     /// When the guest cannot be reached, or does not let `key` in.
-    pub fn start(socket: &Path, key: &Key, command: Command) -> Result<(Self, Streams), Error> {
+    pub fn open(socket: &Path, key: &Key) -> Result<Self, Error> {
         let stream = socket::connect(socket, PORT)?;
         let key = key.for_client()?;
+        let (jobs, to_do) = unbounded_channel();
+        let (opened, open) = oneshot::channel();
+        thread::Builder::new()
+            .name("ssh".into())
+            .spawn(move || session::serve(stream, key, opened, to_do))
+            .map_err(|source| Error::Host {
+                what: "a thread",
+                source,
+            })?;
+        open.blocking_recv().unwrap_or(Err(Error::NotReady))?;
+        Ok(Self(jobs))
+    }
+
+    /// Runs a command. Returns when it has been started, which is when those before it have ended.
+    ///
+    /// # Errors
+    /// When the connection has broken, or the guest does not run it.
+    pub fn run(&self, command: Command) -> Result<(Process, Streams), Error> {
         let (input, from_input) = channel(DEPTH);
         let (to_output, output) = channel(DEPTH);
         let (to_errors, errors) = channel(DEPTH);
         let (control, requests) = unbounded_channel();
         let (started, start) = oneshot::channel();
         let (ended, exit) = oneshot::channel();
-        let plugs = Plugs {
-            input: from_input,
-            output: to_output,
-            errors: to_errors,
-            requests,
+        let job = Job {
+            command,
+            plugs: Plugs {
+                input: from_input,
+                output: to_output,
+                errors: to_errors,
+                requests,
+            },
+            started,
+            ended,
         };
-        thread::Builder::new()
-            .name("ssh".into())
-            .spawn(move || {
-                // Whoever does not wait any more does not want to know.
-                let _ = ended.send(session::serve(stream, key, command, plugs, started));
-            })
-            .map_err(|source| Error::Host {
-                what: "a thread",
-                source,
-            })?;
-        let process = Self {
+        let broken = || Error::Connection("it was closed".to_owned());
+        self.0.send(job).map_err(|_| broken())?;
+        let process = Process {
             control: Control(control),
             exit,
         };
@@ -132,8 +151,18 @@ impl Process {
         };
         match start.blocking_recv() {
             Ok(()) => Ok((process, streams)),
-            Err(_) => Err(process.wait().err().unwrap_or(Error::NotReady)),
+            Err(_) => Err(process.wait().err().unwrap_or_else(broken)),
         }
+    }
+}
+
+impl Process {
+    /// Runs a command over a connection of its own. Returns when it has been started.
+    ///
+    /// # Errors
+    /// As those of [`Connection::open`] and [`Connection::run`].
+    pub fn start(socket: &Path, key: &Key, command: Command) -> Result<(Self, Streams), Error> {
+        Connection::open(socket, key)?.run(command)
     }
 
     /// Tells it of signals and sizes.

@@ -1,12 +1,13 @@
-//! One command over one connection, on a thread of its own.
+//! A connection, and commands over it, on a thread of its own.
 
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 
 use bytes::Bytes;
 use makiko::pubkey::SSH_ED25519;
 use makiko::{
-    AuthPubkeyResult, ChannelConfig, Client, ClientConfig, ClientEvent, ClientReceiver, Privkey,
-    PtyRequest, Session, SessionEvent, SessionReceiver, WindowChange,
+    AuthPubkeyResult, ChannelConfig, Client, ClientConfig, ClientEvent, ClientFuture,
+    ClientReceiver, Privkey, PtyRequest, Session, SessionEvent, SessionReceiver, WindowChange,
 };
 use tokio::runtime;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
@@ -35,45 +36,90 @@ pub(crate) struct Plugs {
     pub(crate) requests: UnboundedReceiver<Request>,
 }
 
-/// Runs the command to its end; says by `started` that it has been started.
+/// A command that is to be run, and who is told of it.
+pub(crate) struct Job {
+    pub(crate) command: Command,
+    pub(crate) plugs: Plugs,
+    pub(crate) started: oneshot::Sender<()>,
+    pub(crate) ended: oneshot::Sender<Result<Exit, Error>>,
+}
+
+/// Connects, says by `opened` how that went, and runs one command after the other until no more are
+/// to come or the connection breaks.
 pub(crate) fn serve(
     stream: UnixStream,
     key: Privkey,
-    command: Command,
-    plugs: Plugs,
-    started: oneshot::Sender<()>,
-) -> Result<Exit, Error> {
-    let host = |what| move |source| Error::Host { what, source };
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(host("an event loop"))?;
-    runtime.block_on(async {
-        let stream = stream
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::UnixStream::from_std(stream))
-            .map_err(host("an event"))?;
-        let (client, events, connection) =
-            Client::open(stream, ClientConfig::default()).map_err(|e| Error::connection(&e))?;
-        let events = tokio::spawn(accept_server(events));
-        let session = async {
-            let (session, receiver) = open(&client, key, &command).await?;
-            // Nobody waits: then nobody wants the command either.
-            if started.send(()).is_err() {
-                return Ok(Exit::Unknown);
+    opened: oneshot::Sender<Result<(), Error>>,
+    jobs: UnboundedReceiver<Job>,
+) {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build();
+    let result = match runtime {
+        Ok(runtime) => return runtime.block_on(converse(stream, key, opened, jobs)),
+        Err(source) => Err(Error::Host {
+            what: "an event loop",
+            source,
+        }),
+    };
+    // Whoever does not wait any more does not want to know.
+    let _ = opened.send(result);
+}
+
+async fn converse(
+    stream: UnixStream,
+    key: Privkey,
+    opened: oneshot::Sender<Result<(), Error>>,
+    mut jobs: UnboundedReceiver<Job>,
+) {
+    let (client, events, connection) = match open(stream) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let _ = opened.send(Err(error));
+            return;
+        }
+    };
+    let mut broken = pin!(connection);
+    let events = tokio::spawn(accept_server(events));
+    let authenticated = tokio::select! {
+        result = authenticate(&client, key) => result,
+        end = &mut broken => Err(end.map_or_else(|error| Error::connection(&error), |()| closed())),
+    };
+    let mut whole = authenticated.is_ok();
+    let _ = opened.send(authenticated);
+    while whole {
+        let job = tokio::select! {
+            job = jobs.recv() => job,
+            _ = &mut broken => None,
+        };
+        let Some(job) = job else {
+            break;
+        };
+        let outcome = tokio::select! {
+            outcome = run(&client, &job.command, job.plugs, job.started) => outcome,
+            end = &mut broken => {
+                whole = false;
+                end.map_err(|error| Error::connection(&error)).map(|()| Exit::Unknown)
             }
-            Ok(attend(session, receiver, plugs).await)
         };
-        let result = tokio::select! {
-            result = session => result,
-            broken = connection => match broken {
-                Err(error) => Err(Error::connection(&error)),
-                Ok(()) => Ok(Exit::Unknown),
-            },
-        };
-        events.abort();
-        result
-    })
+        let _ = job.ended.send(outcome);
+    }
+    events.abort();
+}
+
+fn closed() -> Error {
+    Error::Connection("the guest has closed it".to_owned())
+}
+
+type Opened = (Client, ClientReceiver, ClientFuture<tokio::net::UnixStream>);
+
+fn open(stream: UnixStream) -> Result<Opened, Error> {
+    let stream = stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(stream))
+        .map_err(|source| Error::Host {
+            what: "an event",
+            source,
+        })?;
+    Client::open(stream, ClientConfig::default()).map_err(|error| Error::connection(&error))
 }
 
 /// Whatever key the server has: see the crate's description.
@@ -85,17 +131,32 @@ async fn accept_server(mut events: ClientReceiver) {
     }
 }
 
-async fn open(
-    client: &Client,
-    key: Privkey,
-    command: &Command,
-) -> Result<(Session, SessionReceiver), Error> {
-    let failed = |error: makiko::Error| Error::connection(&error);
+async fn authenticate(client: &Client, key: Privkey) -> Result<(), Error> {
     let authenticated = client.auth_pubkey(USER.to_owned(), key, &SSH_ED25519);
-    match authenticated.await.map_err(failed)? {
-        AuthPubkeyResult::Success => {}
-        AuthPubkeyResult::Failure(_) => return Err(Error::Refused),
+    let result = authenticated.await;
+    match result.map_err(|error| Error::connection(&error))? {
+        AuthPubkeyResult::Success => Ok(()),
+        AuthPubkeyResult::Failure(_) => Err(Error::Refused),
     }
+}
+
+/// Runs the command to its end; says by `started` that it has been started.
+async fn run(
+    client: &Client,
+    command: &Command,
+    plugs: Plugs,
+    started: oneshot::Sender<()>,
+) -> Result<Exit, Error> {
+    let (session, receiver) = start(client, command).await?;
+    // Nobody waits: then nobody wants the command either.
+    if started.send(()).is_err() {
+        return Ok(Exit::Unknown);
+    }
+    Ok(attend(session, receiver, plugs).await)
+}
+
+async fn start(client: &Client, command: &Command) -> Result<(Session, SessionReceiver), Error> {
+    let failed = |error: makiko::Error| Error::connection(&error);
     let config = ChannelConfig::default().with(|config| config.recv_window_max = WINDOW);
     let (session, receiver) = client.open_session(config).await.map_err(failed)?;
     // The two go together, and so does the wait for their answers.

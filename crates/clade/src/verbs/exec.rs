@@ -4,7 +4,7 @@ use std::env;
 use std::process::ExitCode;
 
 use clade_manager::Machines;
-use clade_ssh::{Command, Error, Key};
+use clade_ssh::{Command, Error};
 
 use crate::failure::Failure;
 use crate::remote::{self, Remote};
@@ -64,8 +64,10 @@ impl Exec {
         let machine = Machines::of_user()?.find(&self.machine)?;
         let interactive = self.options.interactive;
         let command = self.options.command(self.command)?;
-        let remote = Remote::start(&settle::way_in(&machine)?, &Key::of_user()?, command)
-            .map_err(|error| explain(error, &machine.spec.name))?;
+        let explained = |error| explain(error, &machine.spec.name);
+        let connection = settle::enter(&machine)?.map_err(explained)?;
+        let remote = Remote::start(&connection, command).map_err(explained)?;
+        drop(connection);
         let exit = remote.serve(interactive)?;
         Ok(ExitCode::from(remote::status(&exit)?))
     }

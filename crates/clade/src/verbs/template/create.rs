@@ -129,8 +129,9 @@ fn run_in(machine: &Machine, script: &[&str]) -> Result<(), Failure> {
             .collect(),
         ..Command::default()
     };
-    let remote = Remote::start(&settle::way_in(machine)?, &Key::of_user()?, command)
-        .map_err(|error| explain(error, name))?;
+    let connection = settle::enter(machine)?.map_err(|error| explain(error, name))?;
+    let remote = Remote::start(&connection, command).map_err(|error| explain(error, name))?;
+    drop(connection);
     let exit = remote.serve(false)?;
     match remote::status(&exit)? {
         0 => Ok(()),
