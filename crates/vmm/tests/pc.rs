@@ -46,6 +46,11 @@ const POWER_OFF: &[u8] = &[0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee];
 const RESET: &[u8] = &[0x66, 0xba, 0x02, 0x06, 0xb0, 0x01, 0xee];
 /// The keyboard controller.
 const RESET_BY_KEYBOARD: &[u8] = &[0xb0, 0xfe, 0xe6, 0x64];
+/// The entry of a PC's firmware.
+const RESET_BY_FIRMWARE: &[u8] = &[
+    0xbf, 0xf0, 0xff, 0x0f, 0x00, // mov edi, 0xffff0
+    0xff, 0xe7, // jmp rdi
+];
 /// The test finisher: failure 42.
 const FAIL: &[u8] = &[
     0xbf, 0x00, 0x00, 0x00, 0xfe, // mov edi, 0xfe000000
@@ -181,6 +186,7 @@ fn a_guest_is_told_its_command_line_and_ends_as_it_likes() {
         (POWER_OFF, Ended::PowerOff),
         (RESET, Ended::Reboot),
         (RESET_BY_KEYBOARD, Ended::Reboot),
+        (RESET_BY_FIRMWARE, Ended::Reboot),
         (FAIL, Ended::Failed(42)),
         (TRIPLE_FAULT, Ended::Reboot),
     ] {

@@ -35,7 +35,9 @@ pub const BIOS_DATA: u64 = 0x9_fc00;
 /// ACPI tables, where those who look for them begin to.
 pub const ACPI_TABLES: Window = Window::new(0xe_0000, 0x1_f000);
 /// VM generation ID.
-pub const GENERATION: Window = Window::new(0xf_f000, 0x1000);
+pub const GENERATION: Window = Window::new(0xf_f000, 0xff0);
+/// Where a PC's firmware begins, for processors in real mode.
+pub const FIRMWARE_ENTRY: Window = Window::new(0xf_fff0, 0x10);
 /// What a guest may use as it likes begins here.
 pub const FREE: u64 = 0x10_0000;
 
@@ -84,6 +86,7 @@ mod tests {
             Window::new(BIOS_DATA, 0x400),
             ACPI_TABLES,
             GENERATION,
+            FIRMWARE_ENTRY,
             Window::new(FREE, LOW_RAM_END - FREE),
             PCI_MEMORY,
             PCI_CONFIGURATION,

@@ -13,6 +13,15 @@ use crate::loader::pc::{self, BootParameters, MemoryKind, Placement};
 use crate::loader::{LoadError, Problem, Source};
 use crate::spec::MachineConfig;
 
+/// All the firmware there is: it resets the machine by the keyboard controller. Linux enters a PC's firmware to
+/// restart where ACPI is hardware-reduced and there is no UEFI (`arch/x86/kernel/reboot.c`).
+const FIRMWARE: [u8; 7] = [
+    0xb0, 0xfe, // mov al, 0xfe
+    0xe6, 0x64, // out 0x64, al
+    0xf4, // again: hlt
+    0xeb, 0xfd, // jmp again
+];
+
 /// Loads the guest's files, and all that tells it of the board.
 pub(super) fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Start, BoardError> {
     let open = |path: &std::path::PathBuf| Source::open(path, config.memory);
@@ -29,6 +38,7 @@ pub(super) fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Start, Boar
     write(ram, map::BOOT_PARAMETERS, parameters.bytes())?;
     write(ram, map::SEGMENTS, &words(&Gdt::LONG))?;
     write(ram, map::PAGE_TABLES, &words(&identity_map()))?;
+    write(ram, map::FIRMWARE_ENTRY, &FIRMWARE)?;
     Ok(begin(placement.entry))
 }
 
@@ -78,7 +88,7 @@ fn memory_map(size: u64) -> Vec<(Range<u64>, MemoryKind)> {
         (0..map::BIOS_DATA, MemoryKind::Usable),
         (map::BIOS_DATA..0xa_0000, MemoryKind::Reserved),
         (
-            map::ACPI_TABLES.base..map::GENERATION.end(),
+            map::ACPI_TABLES.base..map::FIRMWARE_ENTRY.end(),
             MemoryKind::Reserved,
         ),
         (map::FREE..low_end(size), MemoryKind::Usable),
