@@ -129,7 +129,7 @@ fn kernels_that_are_none() {
         ("for x86", home.file("bzimage", &bzimage), "x86"),
         (
             "for AArch64",
-            home.file("aarch64", &elf(183, &[0; 64])),
+            home.file("aarch64", &elf(183, 0x8020_0000, &[0; 64])),
             "aarch64",
         ),
         (

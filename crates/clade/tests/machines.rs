@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::guest::Guest;
+use common::images::is_emulated;
 use common::{Home, finish, is_alive, read_until, wait, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -108,6 +109,9 @@ fn input_reaches_the_guest_as_it_is_and_a_reset_keeps_the_console() {
 /// The machine is built a second time by a process that may make no memory to execute any more.
 #[test]
 fn a_reset_machine_has_the_tier_that_was_asked_for() {
+    if !is_emulated("a_reset_machine_has_the_tier_that_was_asked_for") {
+        return;
+    }
     if let Err(lacks) = clade_emulate::translator_support() {
         return eprintln!("SKIPPED: this host lacks {}", lacks.join(", "));
     }
@@ -122,6 +126,9 @@ fn a_reset_machine_has_the_tier_that_was_asked_for() {
 
 #[test]
 fn stats_tell_what_each_tier_did_over_all_boots() {
+    if !is_emulated("stats_tell_what_each_tier_did_over_all_boots") {
+        return;
+    }
     let home = Home::new();
     let kernel = home.guest(&Guest::new().print_often("tick\n", 20).power_off());
     let run = |tier| {
@@ -162,6 +169,9 @@ fn stats_tell_what_each_tier_did_over_all_boots() {
 /// afterwards.
 #[test]
 fn translated_code_is_named_for_perf() {
+    if !is_emulated("translated_code_is_named_for_perf") {
+        return;
+    }
     if let Err(lacks) = clade_emulate::translator_support() {
         return eprintln!("SKIPPED: this host lacks {}", lacks.join(", "));
     }

@@ -9,9 +9,10 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
+use clade_images::Architecture;
 use serde_json::json;
 
-use common::images::skip;
+use common::images::{architecture, skip};
 use common::oci_image::{Image, busybox, digest, home, image, write_layout};
 use common::registry::Registry;
 use common::{Finished, Home, wait_until};
@@ -35,7 +36,7 @@ fn assert_lines(finished: &Finished, code: i32, expected: &[&str]) {
 fn an_image_of_debians_registry_runs_its_process() {
     let test = "an_image_of_debians_registry_runs_its_process";
     let Some(busybox) = busybox(test) else { return };
-    let (home, image) = (home(), image(&busybox, "riscv64"));
+    let (home, image) = (home(), image(&busybox, architecture()));
     let Some(registry) = registry(test, &home, &image, None) else {
         return;
     };
@@ -112,7 +113,7 @@ fn streams_and_statuses_are_those_of_other_container_tools() {
     let test = "streams_and_statuses_are_those_of_other_container_tools";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
-    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    write_layout(&home.path("layout"), &image(&busybox, architecture()));
     let name = format!("oci:{}", home.path("layout").display());
     for (words, code) in [
         (&["no-such-program"][..], 127),
@@ -154,7 +155,7 @@ fn streams_and_statuses_are_those_of_other_container_tools() {
 fn a_registry_with_accounts_takes_those_of_docker() {
     let test = "a_registry_with_accounts_takes_those_of_docker";
     let Some(busybox) = busybox(test) else { return };
-    let (home, image) = (home(), image(&busybox, "riscv64"));
+    let (home, image) = (home(), image(&busybox, architecture()));
     // The password is "secret".
     let account = "user:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n";
     let Some(registry) = registry(test, &home, &image, Some(account)) else {
@@ -175,10 +176,15 @@ fn a_registry_with_accounts_takes_those_of_docker() {
 #[test]
 fn what_cannot_be_run_is_refused_before_a_machine_is_made() {
     let home = home();
-    write_layout(&home.path("layout"), &image(b"none", "amd64"));
+    let foreign = Architecture::ALL
+        .into_iter()
+        .find(|&one| one != architecture());
+    let foreign = foreign.expect("there are two");
+    write_layout(&home.path("layout"), &image(b"none", foreign));
+    let platform = format!("linux/{}", foreign.name());
     let name = format!("oci:{}", home.path("layout").display());
     for (arguments, said) in [
-        (&["run", "--rm", name.as_str()][..], "linux/amd64"),
+        (&["run", "--rm", name.as_str()][..], platform.as_str()),
         (
             &["run", "--rm", "127.0.0.1:1/none"],
             "127.0.0.1:1/none:latest",
@@ -202,7 +208,7 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     let test = "a_machine_in_the_background_is_entered_stopped_and_started_again";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
-    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    write_layout(&home.path("layout"), &image(&busybox, architecture()));
     let name = format!("oci:{}", home.path("layout").display());
     let script = "cat kept; echo kept >kept; echo begun; while :; do :; done";
     let arguments = [
@@ -272,7 +278,7 @@ fn an_image_on_another_file_system_stays_while_a_machine_needs_it() {
         return skip(test, "/dev/shm is where all temporary files are");
     }
     symlink(apart.path(), home.path("cache/clade/oci")).expect("link");
-    write_layout(&home.path("layout"), &image(&busybox, "riscv64"));
+    write_layout(&home.path("layout"), &image(&busybox, architecture()));
     let name = format!("oci:{}", home.path("layout").display());
     let run = home.run(&["run", "--name", "box", "-m", "256M", &name]);
     assert_lines(&run, 3, &["/app"]);

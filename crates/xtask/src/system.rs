@@ -23,8 +23,11 @@ const WITHOUT: [&str; 5] = [
     "linux-base-cloud-amd64",
     "linux-initramfs-tool",
 ];
-/// Where its `clade` looks for the image `mini`.
-const MINI: &str = "cache/clade/images/amd64/mini/trixie";
+/// Its cache, where its `clade` looks for the image `mini`, and tests for Debian's packages.
+const CACHE: &str = "cache/clade";
+const MINI: &str = "images/amd64/mini/trixie";
+/// Where a cache has what it knows of Debian's packages.
+const RECORDS: &str = "suites/trixie/amd64";
 /// Where people and scripts find it.
 const CLADE: &str = "usr/bin/clade";
 /// Where tests of a package go.
@@ -119,7 +122,23 @@ impl System {
     pub(crate) fn add_mini(&mut self) -> Result<(), String> {
         let image = mini().map_err(|error| error.to_string())?;
         let folder = image.kernel.parent().ok_or("the image has no folder")?;
-        self.add(folder, MINI)
+        self.add(folder, &format!("{CACHE}/{MINI}"))
+    }
+
+    /// Puts packages that tests make images of into the machine's cache: there is no network.
+    pub(crate) fn add_packages(&mut self) -> Result<(), String> {
+        let packages = clade_images::package_files(&[BUSYBOX], &source(), &Told)
+            .map_err(|error| error.to_string())?;
+        for Package { name, path, .. } in packages {
+            let cache = path.ancestors().nth(2).ok_or("a package has no folder")?;
+            let file = path.strip_prefix(cache).unwrap_or(&path).to_owned();
+            let record = Path::new(RECORDS).join(format!("{name}.json"));
+            for file in [file, record] {
+                let target = format!("{CACHE}/{}", file.display());
+                self.add(&cache.join(&file), &target)?;
+            }
+        }
+        Ok(())
     }
 
     /// Builds the tests of a package, or some of them, adds them, and gives their paths in the machine.
@@ -210,12 +229,15 @@ fn mini() -> Result<Image, Error> {
 
 /// The kernel's packages and busybox.
 fn packages() -> Result<Vec<Package>, Error> {
-    let source = Source {
+    let names = [Architecture::Amd64.kernel_package(), BUSYBOX];
+    clade_images::package_closure(&names, &WITHOUT, &source(), &Told)
+}
+
+fn source() -> Source {
+    Source {
         architecture: Architecture::Amd64,
         ..Source::default()
-    };
-    let names = [Architecture::Amd64.kernel_package(), BUSYBOX];
-    clade_images::package_closure(&names, &WITHOUT, &source, &Told)
+    }
 }
 
 /// Says on standard error what is fetched.

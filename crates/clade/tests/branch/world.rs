@@ -9,14 +9,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clade_images::Architecture;
 use serde_json::{Value, json};
 
-use crate::common::images::skip;
+use crate::common::images::{architecture, skip};
 use crate::common::oci_image::{self, Layer, image_of, write_layout};
 use crate::common::{Finished, Home, finish};
 
 /// The program whose source is beside it.
-const CHECK: &[u8] = include_bytes!("guest/check");
+fn check() -> &'static [u8] {
+    match architecture() {
+        Architecture::Riscv64 => include_bytes!("guest/check-riscv64"),
+        Architecture::Amd64 => include_bytes!("guest/check-amd64"),
+    }
+}
 
 /// Programs of busybox that the tests' scripts use.
 const PROGRAMS: &str =
@@ -45,14 +51,14 @@ impl World {
         let busybox = oci_image::busybox(test)?;
         let mut layer = Layer::new()
             .file("bin/busybox", 0o755, &busybox)
-            .file("bin/check", 0o755, CHECK)
+            .file("bin/check", 0o755, check())
             .file("data/empty", 0o644, b"")
             .file("run/empty", 0o644, b"");
         for name in PROGRAMS.split(' ') {
             layer = layer.link(&format!("bin/{name}"), "busybox");
         }
         let config = json!({"Entrypoint": ["/bin/check", "run"], "Env": ["PATH=/bin"]});
-        let image = image_of(&[layer.bytes()], "riscv64", &config);
+        let image = image_of(&[layer.bytes()], architecture(), &config);
         write_layout(&home.path("layout"), &image);
         let image = format!("oci:{}", home.path("layout").display());
         Some(Self { home, image })

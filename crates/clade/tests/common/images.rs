@@ -26,15 +26,36 @@ pub(crate) fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<
     }
 }
 
-/// The image `mini`.
-pub(crate) fn mini(test: &str) -> Option<Image> {
-    let architecture = match super::engine().as_str() {
+/// That of the guests.
+pub(crate) fn architecture() -> Architecture {
+    match super::engine().as_str() {
         "kvm" => Architecture::Amd64,
         _ => Architecture::Riscv64,
-    };
+    }
+}
+
+/// Debian, for the guests.
+pub(crate) fn source() -> Source {
+    Source {
+        architecture: architecture(),
+        ..Source::default()
+    }
+}
+
+/// Whether the tests' machines are emulated; if not, says that this test is about the emulator alone.
+pub(crate) fn is_emulated(test: &str) -> bool {
+    let emulated = super::engine() == "emulate";
+    if !emulated {
+        skip(test, "it is about the emulator alone");
+    }
+    emulated
+}
+
+/// The image `mini`.
+pub(crate) fn mini(test: &str) -> Option<Image> {
     let request = Request {
         name: "mini".to_owned(),
-        architecture,
+        architecture: architecture(),
         ..Request::default()
     };
     unless_offline(test, clade_images::ensure(&request, &Silent))

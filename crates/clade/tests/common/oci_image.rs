@@ -4,22 +4,22 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use clade_images::{Silent, Source};
+use clade_images::{Architecture, Silent};
 use clade_store::{Folders, Sha256};
 use serde_json::{Value, json};
 
 use super::Home;
-use super::images::{mini, unless_offline};
+use super::images::{mini, source, unless_offline};
 
 /// What the image's own process does.
 const PROGRAM: &str =
     "#!/bin/sh\necho \"arguments: $*\"\nid\npwd\nenv\ncat /etc/os-release\nexit 3\n";
 
-/// Debian's busybox for riscv64, with `mini` in the cache; none, said aloud, where there is neither
+/// Debian's busybox, with `mini` in the cache; none, said aloud, where there is neither
 /// cache nor network.
 pub(crate) fn busybox(test: &str) -> Option<Vec<u8>> {
     mini(test)?;
-    let packages = clade_images::package_files(&["busybox-static"], &Source::default(), &Silent);
+    let packages = clade_images::package_files(&["busybox-static"], &source(), &Silent);
     let packages = unless_offline(test, packages)?;
     Some(packages[0].read("usr/bin/busybox").expect("busybox"))
 }
@@ -86,7 +86,7 @@ impl Layer {
 }
 
 /// An image with two layers, a user of its own and a process that says what it sees.
-pub(crate) fn image(busybox: &[u8], architecture: &str) -> Image {
+pub(crate) fn image(busybox: &[u8], architecture: Architecture) -> Image {
     let mut lower = Layer::new()
         .file("bin/busybox", 0o755, busybox)
         .file(
@@ -122,10 +122,10 @@ pub(crate) fn image(busybox: &[u8], architecture: &str) -> Image {
 }
 
 /// An image of these layers.
-pub(crate) fn image_of(layers: &[Vec<u8>], architecture: &str, config: &Value) -> Image {
+pub(crate) fn image_of(layers: &[Vec<u8>], architecture: Architecture, config: &Value) -> Image {
     let digests: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
     let config = json!({
-        "architecture": architecture,
+        "architecture": architecture.name(),
         "os": "linux",
         "config": config,
         "rootfs": {"type": "layers", "diff_ids": digests},

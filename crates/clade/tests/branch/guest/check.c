@@ -4,14 +4,18 @@
  *   check run      works until it is killed, or finds something wrong
  *   check report   prints what it has come to: a line "NAME VALUE" for each figure
  *
- * Linux's system calls for riscv64, nothing else. Made from this text into `check` with:
- *   riscv64-linux-gnu-gcc -O2 -march=rv64gc -mabi=lp64d -ffreestanding -fno-builtin -nostdlib -static \
- *     -fno-pie -no-pie -fno-stack-protector -Wl,--build-id=none -Wl,-n -s -o check check.c
+ * Linux's system calls for riscv64 and x86-64, nothing else. Made from this text into `check-riscv64` and
+ * `check-amd64` with:
+ *   flags="-O2 -ffreestanding -fno-builtin -nostdlib -static -fno-pie -no-pie -fno-stack-protector \
+ *     -Wl,--build-id=none -Wl,-n -s"
+ *   riscv64-linux-gnu-gcc -march=rv64gc -mabi=lp64d $flags -o check-riscv64 check.c
+ *   x86_64-linux-gnu-gcc -march=x86-64 -ffp-contract=off $flags -o check-amd64 check.c
  */
 
 typedef unsigned long u64;
 typedef long i64;
 
+#ifdef __riscv
 enum {
 	SYS_ftruncate = 46, SYS_openat = 56, SYS_close = 57, SYS_pipe2 = 59, SYS_read = 63, SYS_write = 64,
 	SYS_exit = 93, SYS_nanosleep = 101, SYS_clock_gettime = 113, SYS_sched_yield = 124, SYS_socket = 198,
@@ -31,6 +35,61 @@ static i64 call(i64 number, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f)
 	asm volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
 	return a0;
 }
+
+/* From now on down. */
+static void round_down(void)
+{
+	asm volatile("fsrmi 2");
+}
+
+/* The rounding mode: 0 to the nearest, 2 down. */
+static u64 rounding(void)
+{
+	u64 mode;
+	asm volatile("frrm %0" : "=r"(mode));
+	return mode;
+}
+enum { DOWN = 2 };
+
+asm(".globl _start\n_start:\n\t.option push\n\t.option norelax\n\tla gp, __global_pointer$\n\t.option pop\n\t"
+    "mv a0, sp\n\ttail start");
+#else
+enum {
+	SYS_ftruncate = 77, SYS_openat = 257, SYS_pipe2 = 293, SYS_read = 0, SYS_write = 1, SYS_exit = 60,
+	SYS_nanosleep = 35, SYS_clock_gettime = 228, SYS_sched_yield = 24, SYS_socket = 41, SYS_bind = 49,
+	SYS_listen = 50, SYS_accept = 43, SYS_connect = 42, SYS_getsockname = 51, SYS_clone = 56, SYS_mmap = 9,
+};
+
+static i64 call(i64 number, i64 a, i64 b, i64 c, i64 d, i64 e, i64 f)
+{
+	register i64 r10 asm("r10") = d;
+	register i64 r8 asm("r8") = e;
+	register i64 r9 asm("r9") = f;
+	asm volatile("syscall" : "+a"(number) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+		: "rcx", "r11", "memory");
+	return number;
+}
+
+/* From now on down. */
+static void round_down(void)
+{
+	unsigned control;
+	asm volatile("stmxcsr %0" : "=m"(control));
+	control = (control & ~0x6000u) | 0x2000;
+	asm volatile("ldmxcsr %0" : : "m"(control));
+}
+
+/* The rounding mode: 0 to the nearest, 1 down. */
+static u64 rounding(void)
+{
+	unsigned control;
+	asm volatile("stmxcsr %0" : "=m"(control));
+	return control >> 13 & 3;
+}
+enum { DOWN = 1 };
+
+asm(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start");
+#endif
 #define call3(n, a, b, c) call(n, (i64)(a), (i64)(b), (i64)(c), 0, 0, 0)
 
 /* The figures, in a file that all share. */
@@ -115,7 +174,7 @@ static void memory(u64 seed)
 static void floats(void)
 {
 	u64 first = 0;
-	asm volatile("fsrmi 2");
+	round_down();
 	for (;;) {
 		double x[8];
 		for (int i = 0; i < 8; i++)
@@ -126,11 +185,11 @@ static void floats(void)
 			e = 3.9 * e * (1 - e), f = 3.8 * f * (1 - f), g = 3.7 * g * (1 - g), h = 3.95 * h * (1 - h);
 		}
 		double sum = a + b + c + d + e + f + g + h;
-		u64 bits, mode;
-		asm volatile("fmv.x.d %0, %2\n\tfrrm %1" : "=r"(bits), "=r"(mode) : "f"(sum));
+		union { double number; u64 bits; } end = { sum };
+		u64 bits = end.bits, mode = rounding();
 		if (!first)
 			first = bits;
-		if (bits != first || mode != 2)
+		if (bits != first || mode != DOWN)
 			wrong(FLOAT, mode);
 		shared->figures[FLOAT]++;
 		rest(30000);
@@ -295,6 +354,3 @@ __attribute__((used)) static void start(u64 *stack)
 	report();
 	call3(SYS_exit, 0, 0, 0);
 }
-
-asm(".globl _start\n_start:\n\t.option push\n\t.option norelax\n\tla gp, __global_pointer$\n\t.option pop\n\t"
-    "mv a0, sp\n\ttail start");
