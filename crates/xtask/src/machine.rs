@@ -31,7 +31,7 @@ impl Default for Machine {
     fn default() -> Self {
         Self {
             cpus: 1,
-            memory: 3072,
+            memory: 4096,
             seconds: 600,
             log: None,
         }

@@ -22,7 +22,7 @@ const USAGE: &str = "usage: cargo xtask test-kvm [OPTION...] [TEST...]
   kvm-machine   run a command in such a machine and exit as it does; without one, a shell on this terminal
 
   --cpus N              its processors (default 1; more are not safe with QEMU 7.2)
-  --memory MIB          its memory (default 3072)
+  --memory MIB          its memory (default 4096)
   --file PATH[:TARGET]  put a file of this host into it (default target: /root/NAME); with a program come
                         the libraries that it needs. A folder comes with all that is in it
   --clade               build clade and put it into /usr/bin

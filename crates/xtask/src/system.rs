@@ -13,6 +13,8 @@ use crate::programs;
 
 /// The script that runs as PID 1.
 const INIT: &str = include_str!("../guest/init");
+/// What some tests ask for an opinion, if this host has it.
+const TOOLS: [&str; 3] = ["/usr/bin/ssh", "/usr/bin/qemu-img", "/sbin/e2fsck"];
 const BUSYBOX: &str = "busybox-static";
 const MODULES: [&str; 4] = ["kvm_amd", "ext4", "loop", "tun"];
 /// What the kernel's package wants of a system that is installed.
@@ -139,6 +141,13 @@ impl System {
             }
         }
         Ok(())
+    }
+
+    /// Adds tools that this host has and some tests use; those say so where one is missing.
+    pub(crate) fn add_tools(&mut self) -> Result<(), String> {
+        let tools = TOOLS.map(Path::new).into_iter();
+        let mut found = tools.filter(|path| path.exists());
+        found.try_for_each(|path| self.add(path, path.to_string_lossy().trim_start_matches('/')))
     }
 
     /// Builds the tests of a package, or some of them, adds them, and gives their paths in the machine.
