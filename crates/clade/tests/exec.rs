@@ -121,9 +121,12 @@ fn signals_reach_the_command(machine: &Machine) {
     assert_eq!(finish(child).code, Some(128 + 15));
 }
 
-/// 100 MB each way at once.
+/// 100 MB each way at once, or as many as `CLADE_EXEC_MEGABYTES` says.
 fn many_bytes_pass_unchanged(machine: &Machine) {
-    let bytes: Vec<u8> = (0..100_000_000u32)
+    let megabytes = std::env::var("CLADE_EXEC_MEGABYTES").map_or(100, |text| {
+        text.parse::<u32>().expect("CLADE_EXEC_MEGABYTES")
+    });
+    let bytes: Vec<u8> = (0..megabytes * 1_000_000)
         .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let begin = Instant::now();
@@ -139,7 +142,10 @@ fn many_bytes_pass_unchanged(machine: &Machine) {
         "{} bytes came back",
         finished.stdout.len()
     );
-    println!("100 MB to the guest and back: {:.1?}", begin.elapsed());
+    println!(
+        "{megabytes} MB to the guest and back: {:.1?}",
+        begin.elapsed()
+    );
 }
 
 fn a_terminal_is_one(machine: &Machine) {

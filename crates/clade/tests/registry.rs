@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use common::images::skip;
+use common::images::{architecture, skip};
 use common::machine::{Machine, NAME};
 use common::oci_image::{digest, image_of};
 use common::registry::{Line, Registry};
@@ -234,7 +234,7 @@ fn what_is_no_template_and_who_may_not_are_refused() {
         "{}",
         said("none")
     );
-    let image = image_of(&[b"layer".to_vec()], "riscv64", &json!({}));
+    let image = image_of(&[b"layer".to_vec()], architecture(), &json!({}));
     world.registry.store(&image, "image", "latest");
     assert!(said("image").contains("clade run"), "{}", said("image"));
     for (name, from, to, why) in [

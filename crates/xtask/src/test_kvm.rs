@@ -2,7 +2,7 @@
 
 use crate::Options;
 use crate::machine::{self, Machine};
-use crate::system::{self, Work};
+use crate::system::{self, System, Work};
 
 /// Scripts, by their names.
 const SCRIPTS: [(&str, &str); 2] = [
@@ -49,7 +49,8 @@ const LEFT_OUT: [(&str, &str); 4] = [
     ),
 ];
 /// What tests are told: the engine, and to be brief.
-const ENVIRONMENT: &str = "CLADE_ENGINE=kvm CLADE_BRANCH_STEPS=10 CLADE_BRANCH_KILLS=3";
+const ENVIRONMENT: &str =
+    "CLADE_ENGINE=kvm CLADE_EXEC_MEGABYTES=10 CLADE_BRANCH_STEPS=10 CLADE_BRANCH_KILLS=3";
 /// How long all may take, in seconds, on a host that is busy, too.
 const SECONDS: u64 = 900;
 
@@ -78,32 +79,7 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     if options.machine.seconds == Machine::default().seconds {
         options.machine.seconds = SECONDS;
     }
-    options.system.add_clade()?;
-    options.system.add_mini()?;
-    options.system.add_packages()?;
-    options.system.add_tools()?;
-    let skips: String = LEFT_OUT
-        .iter()
-        .map(|(name, _)| format!("--skip {name} "))
-        .collect();
-    let mut tests = Vec::new();
-    for (package, only) in PACKAGES {
-        for path in options.system.add_tests(package, only)? {
-            let (_, name) = path.rsplit_once('/').unwrap_or_default();
-            tests.push(Test {
-                name: format!("{package}/{name}"),
-                command: format!("{ENVIRONMENT} /{path} --test-threads 1 {skips}"),
-            });
-        }
-    }
-    for (name, script) in SCRIPTS {
-        let path = format!("{FOLDER}/{name}");
-        options.system.add_content(&path, script.as_bytes());
-        tests.push(Test {
-            name: name.to_owned(),
-            command: format!("sh /{path}"),
-        });
-    }
+    let mut tests = tests(&mut options.system)?;
     let is_wanted = |name: &str| options.rest.iter().any(|rest| name.starts_with(rest));
     tests.retain(|test| options.rest.is_empty() || is_wanted(&test.name));
     if tests.is_empty() {
@@ -129,6 +105,36 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     let failed = outcome.failed.len() + unheard.len();
     println!("{} passed, {failed} failed", outcome.passed.len());
     Ok(u8::from(failed > 0 || ran.is_err()))
+}
+
+/// All tests, those first that say most in least time, with what they need in the machine.
+fn tests(system: &mut System) -> Result<Vec<Test>, String> {
+    system.add_clade()?;
+    system.add_mini()?;
+    system.add_packages()?;
+    system.add_tools()?;
+    let mut tests = Vec::new();
+    for (name, script) in SCRIPTS {
+        let path = format!("{FOLDER}/{name}");
+        system.add_content(&path, script.as_bytes());
+        tests.push(Test {
+            name: name.to_owned(),
+            command: format!("sh /{path}"),
+        });
+    }
+    let skips = LEFT_OUT.map(|(name, _)| format!("--skip {name}")).join(" ");
+    for (package, only) in PACKAGES {
+        let mut paths = system.add_tests(package, only)?;
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        paths.sort_by_key(|path| only.iter().position(|only| *only == name(path)));
+        for path in paths {
+            tests.push(Test {
+                name: format!("{package}/{}", name(&path)),
+                command: format!("{ENVIRONMENT} /{path} --test-threads 1 {skips}"),
+            });
+        }
+    }
+    Ok(tests)
 }
 
 /// One test after the other, each with a line before it and one behind it.

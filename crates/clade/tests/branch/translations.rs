@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::images::{alone, skip};
+use crate::common::images::{alone, is_emulated, skip};
 use crate::common::wait_until;
 use crate::world::World;
 
@@ -23,6 +23,9 @@ fn mapped(pid: u64) -> u64 {
 #[test]
 fn clones_share_translations() {
     let test = "clones share translations";
+    if !is_emulated(test) {
+        return;
+    }
     let _alone = alone();
     if let Err(lacks) = clade_emulate::translator_support() {
         return skip(test, format!("the host lacks {}", lacks.join(", ")));
