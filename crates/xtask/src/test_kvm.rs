@@ -44,8 +44,8 @@ const LEFT_OUT: [(&str, &str); 4] = [
         "twenty machines at once are too many for one emulated processor",
     ),
     (
-        "walk::every_branch_of_a_machine_with_one_hart",
-        "the walk with four is run",
+        "walk::every_branch_of_a_machine_with_four_harts",
+        "four vCPUs are too many for one emulated processor",
     ),
 ];
 /// What tests are told: the engine, and to be brief.
