@@ -22,11 +22,25 @@ impl Session<'_> {
         let spent = (children_time()? - before) / f64::from(self.rounds);
         self.samples
             .note("clone-commands-cpu", MS, Column::Clade, spent);
+        for round in 1..=self.rounds {
+            self.answers(&snapshot, round)?;
+        }
         let many = if self.options.quick { 10 } else { 100 };
         for round in 1..=self.rounds.min(3) {
             self.many(&snapshot, many, round)?;
         }
         Ok(())
+    }
+
+    /// Another one, whose console is the first to be used.
+    fn answers(&mut self, snapshot: &str, round: u32) -> Result<(), String> {
+        let name = format!("{}-answers-{round}", self.prefix);
+        self.clade.own(&name);
+        self.clade.run(&["clone", snapshot, "--name", &name])?;
+        let [first, second] = self.clade.answers(&name)?;
+        self.time("clone-first-answer", Column::Clade, first);
+        self.time("clone-second-answer", Column::Clade, second);
+        self.clade.remove(&[name])
     }
 
     fn clone(&mut self, snapshot: &str, round: u32) -> Result<(), String> {

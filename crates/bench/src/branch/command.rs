@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use clade_store::Folders;
 use clade_store::snapshots::{Snapshot, Snapshots};
 
+use super::console::Console;
+use crate::terminal::Transcript;
+
 /// The command `clade`, and the machines and snapshots that this run made; dropped, they go.
 pub(super) struct Clade {
     program: PathBuf,
@@ -56,6 +59,28 @@ impl Clade {
         self.run(&["exec", machine, "--", "sh", "-c", script])
     }
 
+    /// Types commands on a machine's console; returns how long the first and the second took, from the
+    /// start of `clade console`.
+    pub(super) fn answers(&self, machine: &str) -> Result<[Duration; 2], String> {
+        let started = Instant::now();
+        let mut child = self
+            .command(&["console", machine])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.program.display()))?;
+        let mut console = Console {
+            keyboard: child.stdin.take().ok_or("no input")?,
+            screen: Transcript::of(child.stdout.take().ok_or("no output")?),
+        };
+        let mut ask = || console.shell("true", Duration::from_secs(60));
+        let answered = ask().and_then(|_| Ok([started.elapsed(), ask()?]));
+        let _ = child.kill();
+        let _ = child.wait();
+        answered
+    }
+
     /// Runs the command until it has printed `lines` lines, and then to its end; returns how long the
     /// former took.
     pub(super) fn until_lines(&self, arguments: &[&str], lines: usize) -> Result<Duration, String> {
@@ -88,11 +113,12 @@ impl Clade {
         Ok((child, BufReader::new(output)))
     }
 
-    /// Starts a machine of `image` and waits until it can be worked with.
-    pub(super) fn start(&self, name: &str, image: &str, memory: &str) -> Result<(), String> {
+    /// Starts a machine of `image`, with the options that say more of it, and waits until it can be worked
+    /// with.
+    pub(super) fn start(&self, name: &str, image: &[&str], memory: &str) -> Result<(), String> {
         self.own(name);
         let of_riscv = ["run", "-d", "--arch", "riscv64", "--name", name];
-        self.run(&[&of_riscv[..], &["--memory", memory, image]].concat())?;
+        self.run(&[&of_riscv[..], &["--memory", memory], image].concat())?;
         self.run(&["wait", name, "--for", "ready"])?;
         // Twice: the first may generate keys.
         self.shell(name, "true")?;

@@ -3,7 +3,9 @@
 
 mod clones;
 mod command;
+mod console;
 mod pause;
+mod peer;
 mod qemu;
 mod samples;
 mod smaps;
@@ -14,7 +16,6 @@ use std::time::Duration;
 use clade_store::snapshots::Snapshot;
 
 use command::Clade;
-use qemu::Qemu;
 use samples::{Column, Samples};
 use system::System;
 
@@ -22,6 +23,9 @@ use crate::Options;
 
 const MS: &str = "ms";
 const MIB: &str = "MiB";
+
+/// What a guest writes between snapshots: 64 MiB that cannot be compressed.
+const WRITE: &str = "dd if=/dev/urandom of=/dev/shm/written bs=1M count=64 2>/dev/null";
 
 /// Generations of snapshots, each of a machine that went on from the one before.
 const GENERATIONS: u32 = 10;
@@ -40,8 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     };
     session.measure()?;
     println!(
-        "{}, {} MiB, 1 hart; QEMU {version}, TCG; of few figures p99 is the largest\n",
-        system.title, system.memory
+        "{}, {} MiB, 1 hart, {}; QEMU {version}, TCG; of few figures p99 is the largest\n",
+        system.title, system.memory, system.warmth
     );
     print!("{}", session.samples.text());
     Ok(())
@@ -65,7 +69,7 @@ impl Session<'_> {
             .any(|group| self.wants(group))
         {
             let memory = format!("{}M", self.system.memory);
-            self.clade.start(&source, self.system.image, &memory)?;
+            self.clade.start(&source, &self.system.image(), &memory)?;
             self.clade.shell(&source, self.system.warm)?;
         }
         self.group("snapshot", |session| session.snapshots(&source))?;
@@ -119,10 +123,7 @@ impl Session<'_> {
         for round in 1..=self.rounds {
             let (time, kept) = self.clade.snapshot(source, &format!("idle-{round}"))?;
             self.kept("snapshot-idle", time, &kept)?;
-            self.clade.shell(
-                source,
-                "dd if=/dev/urandom of=/dev/shm/written bs=1M count=64 2>/dev/null",
-            )?;
+            self.clade.shell(source, WRITE)?;
             let (time, kept) = self.clade.snapshot(source, &format!("written-{round}"))?;
             self.kept("snapshot-written", time, &kept)?;
         }
@@ -161,46 +162,9 @@ impl Session<'_> {
                 let reference = format!("{source}@{}", tag(generation));
                 let time = self.clade.until_lines(&["restore", &reference], 1)?;
                 self.time(&format!("restore-{generation}"), Column::Clade, time);
+                let time = self.clade.shell(source, "true")?;
+                self.time("restore-first-exec", Column::Clade, time);
             }
-        }
-        Ok(())
-    }
-
-    fn qemu(&mut self) -> Result<(), String> {
-        let folder = tempfile::tempdir_in(self.clade.data()).map_err(|error| error.to_string())?;
-        let folder = folder.path();
-        eprintln!("starting QEMU");
-        let program = &self.options.qemu;
-        let mut qemu = Qemu::boot(program, self.system, folder)?;
-        let file = folder.join("migration");
-        for _ in 0..self.rounds.min(5) {
-            let time = qemu.savevm()?;
-            self.time("snapshot-idle-total", Column::SaveVm, time);
-            // The guest stands still all the time.
-            self.time("snapshot-idle-pause", Column::SaveVm, time);
-            let time = qemu.loadvm()?;
-            self.time("restore-1", Column::SaveVm, time);
-            qemu.delvm()?;
-            let (time, pause) = qemu.migrate(&file)?;
-            self.time("snapshot-idle-total", Column::Migration, time);
-            self.time("snapshot-idle-pause", Column::Migration, pause);
-            self.time("suspend", Column::Migration, time);
-            let bytes = std::fs::metadata(&file)
-                .map_err(|error| error.to_string())?
-                .len();
-            let size = bytes as f64 / f64::from(1 << 20);
-            self.samples
-                .note("snapshot-idle-size", MIB, Column::Migration, size);
-        }
-        for _ in 0..self.rounds.min(5) {
-            let (clone, time) = Qemu::from_file(program, self.system, folder, &file)?;
-            for row in ["clone-start", "restore-1", "resume"] {
-                self.time(row, Column::Migration, time);
-            }
-            let private = smaps::private(clone.process())?;
-            let all = private.all();
-            self.samples
-                .note("clone-memory-all", MIB, Column::Migration, all);
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Session<'_> {
                 continue;
             }
             let name = format!("{}-{size}", self.prefix);
-            self.clade.start(&name, "mini", &format!("{size}M"))?;
+            self.clade.start(&name, &["mini"], &format!("{size}M"))?;
             self.clade.shell(&name, &fill(written))?;
             let (time, first) = self.clade.snapshot(&name, "first")?;
             self.kept(&format!("pause-{size}-first"), time, &first)?;

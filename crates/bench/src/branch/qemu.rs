@@ -1,19 +1,16 @@
 //! QEMU with the same guest, kept and brought back in both of its ways.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::system::System;
-use crate::boot::PROMPT;
-use crate::io::free_port;
 use crate::terminal::Transcript;
 
 /// Until a machine is there, or is kept, at the longest.
@@ -22,27 +19,33 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it is asked whether it is.
 const ASK: Duration = Duration::from_millis(1);
 
-/// A machine, and the monitor by which it is told what to do; dropped, it ends.
+/// A machine, its console, and the monitor by which it is told what to do; dropped, it ends.
 pub(super) struct Qemu {
     child: Child,
     monitor: BufReader<UnixStream>,
+    console: Console,
+}
+
+/// What a machine wrote to go on from.
+pub(super) struct Migrated {
+    /// Until it went on itself.
+    pub(super) time: Duration,
+    /// How long the guest stood still, by QEMU's own account.
+    pub(super) pause: Duration,
+    /// Its memory and devices.
+    pub(super) file: PathBuf,
+    /// Its disk as it was then.
+    disk: PathBuf,
 }
 
 impl Qemu {
-    /// Boots the guest until it can be worked with.
+    /// Boots the guest until its console waits for a command.
     pub(super) fn boot(program: &str, system: &System, folder: &Path) -> Result<Self, String> {
         let disk = system.overlay(folder, "boot.qcow2")?;
-        let port = free_port().map_err(|error| error.to_string())?;
-        let mut command = command(program, system, &disk, port);
-        let mut qemu = Self::spawn(&mut command, folder, "boot")?;
-        let screen = qemu.screen()?;
-        match system.image {
-            "mini" => screen
-                .wait_for(0, PROMPT, PATIENCE)
-                .map(drop)
-                .ok_or("the guest shows no prompt")?,
-            _ => greeted(port)?,
-        }
+        let mut command = command(program, system, &disk);
+        let qemu = Self::spawn(&mut command, folder, "boot")?;
+        let prompt = qemu.console.screen.wait_for(0, system.prompt(), PATIENCE);
+        prompt.ok_or("the guest shows no prompt")?;
         Ok(qemu)
     }
 
@@ -51,17 +54,22 @@ impl Qemu {
         program: &str,
         system: &System,
         folder: &Path,
-        file: &Path,
+        from: &Migrated,
     ) -> Result<(Self, Duration), String> {
-        let disk = system.overlay(folder, "incoming.qcow2")?;
-        let port = free_port().map_err(|error| error.to_string())?;
-        let mut command = command(program, system, &disk, port);
+        let disk = folder.join("incoming.qcow2");
+        create_disk(&disk, Some(("qcow2", &from.disk)))?;
+        let mut command = command(program, system, &disk);
         command.arg("-incoming");
-        command.arg(format!("exec:cat {}", file.display()));
+        command.arg(format!("exec:cat {}", from.file.display()));
         let started = Instant::now();
         let mut qemu = Self::spawn(&mut command, folder, "incoming")?;
         qemu.wait_until("query-status", "running")?;
         Ok((qemu, started.elapsed()))
+    }
+
+    /// Types a command on the guest's console; returns how long it took until that was done.
+    pub(super) fn shell(&mut self, script: &str) -> Result<Duration, String> {
+        self.console.shell(script, PATIENCE)
     }
 
     fn spawn(command: &mut Command, folder: &Path, name: &str) -> Result<Self, String> {
@@ -70,10 +78,12 @@ impl Qemu {
         let monitor = format!("unix:{},server=on,wait=off", socket.display());
         let mut child = command
             .args(["-qmp", &monitor])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("QEMU cannot be started: {error}"))?;
+        let keyboard = child.stdin.take().ok_or("QEMU has no input")?;
+        let screen = child.stdout.take().ok_or("QEMU has no output")?;
         let deadline = Instant::now() + PATIENCE;
         let stream = loop {
             match UnixStream::connect(&socket) {
@@ -93,16 +103,14 @@ impl Qemu {
         let mut qemu = Self {
             child,
             monitor: BufReader::new(stream),
+            console: Console {
+                keyboard,
+                screen: Transcript::of(screen),
+            },
         };
         qemu.line()?;
         qemu.tell("qmp_capabilities", json!({}))?;
         Ok(qemu)
-    }
-
-    /// What the guest prints from now on.
-    fn screen(&mut self) -> Result<Arc<Transcript>, String> {
-        let stdout = self.child.stdout.take().ok_or("QEMU has no output")?;
-        Ok(Transcript::of(stdout))
     }
 
     /// Has the machine keep itself in its disk; the guest stands still meanwhile.
@@ -119,9 +127,9 @@ impl Qemu {
         self.human("delvm bench")
     }
 
-    /// Has the machine keep itself in a file and go on; returns how long that took, and how long the
-    /// guest stood still by QEMU's own account.
-    pub(super) fn migrate(&mut self, file: &Path) -> Result<(Duration, Duration), String> {
+    /// Has the machine keep itself in a file of this folder and go on.
+    pub(super) fn migrate(&mut self, folder: &Path) -> Result<Migrated, String> {
+        let (file, disk) = (folder.join("migration"), folder.join("migrated.qcow2"));
         let started = Instant::now();
         // As fast as it can be written.
         self.tell(
@@ -133,9 +141,18 @@ impl Qemu {
             json!({ "uri": format!("exec:cat > {}", file.display()) }),
         )?;
         let done = self.wait_until("query-migrate", "completed")?;
+        let written = started.elapsed();
+        // What the memory belongs to; its price is not counted.
+        std::fs::copy(folder.join("boot.qcow2"), &disk)
+            .map_err(|error| format!("{}: {error}", disk.display()))?;
+        let stopped = Instant::now();
         self.tell("cont", json!({}))?;
-        let pause = done["downtime"].as_u64().unwrap_or(0);
-        Ok((started.elapsed(), Duration::from_millis(pause)))
+        Ok(Migrated {
+            time: written + stopped.elapsed(),
+            pause: Duration::from_millis(done["downtime"].as_u64().unwrap_or(0)),
+            file,
+            disk,
+        })
     }
 
     pub(super) fn process(&self) -> u32 {
@@ -194,9 +211,8 @@ impl Drop for Qemu {
     }
 }
 
-fn command(program: &str, system: &System, disk: &Path, port: u16) -> Command {
+fn command(program: &str, system: &System, disk: &Path) -> Command {
     let drive = format!("if=none,id=disk,format=qcow2,file={}", disk.display());
-    let network = format!("user,id=network,hostfwd=tcp:127.0.0.1:{port}-:22");
     let mut command = Command::new(program);
     command
         .args(["-machine", "virt", "-accel", "tcg,thread=multi"])
@@ -208,7 +224,7 @@ fn command(program: &str, system: &System, disk: &Path, port: u16) -> Command {
         .args(["-append", &system.cmdline])
         .args(["-drive", &drive])
         .args(["-device", "virtio-blk-pci,drive=disk"])
-        .args(["-netdev", &network])
+        .args(["-netdev", "user,id=network"])
         .args(["-device", "virtio-net-pci,netdev=network"])
         .args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
         .args(["-chardev", "stdio,id=console,signal=off"])
@@ -216,28 +232,12 @@ fn command(program: &str, system: &System, disk: &Path, port: u16) -> Command {
     command
 }
 
-/// Waits until the guest's SSH server introduces itself.
-fn greeted(port: u16) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let mut greeting = [0; 4];
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-            if stream.read_exact(&mut greeting).is_ok() {
-                return Ok(());
-            }
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Err(format!("no SSH server answered within {PATIENCE:?}"))
-}
-
-/// A disk that has nothing of its own yet, for `qemu-img`.
-pub(super) fn create_disk(path: &Path, below: Option<&PathBuf>) -> Result<(), String> {
+/// A disk that has nothing of its own yet, above one of this format if there is any, for `qemu-img`.
+pub(super) fn create_disk(path: &Path, below: Option<(&str, &Path)>) -> Result<(), String> {
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2"]);
-    if let Some(below) = below {
-        command.args(["-F", "raw", "-b"]).arg(below);
+    if let Some((format, below)) = below {
+        command.args(["-F", format, "-b"]).arg(below);
     }
     command.arg(path);
     if below.is_none() {

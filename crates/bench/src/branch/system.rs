@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clade_images::{DebianRequest, FirstBoot, RunMachine, Silent};
 
 use super::qemu::create_disk;
-use crate::boot;
+use crate::boot::{self, PROMPT};
 
 /// What both machines boot.
 pub(super) struct System {
@@ -20,16 +20,23 @@ pub(super) struct System {
     disk: Option<PathBuf>,
     /// MiB.
     pub(super) memory: u32,
-    /// What makes the guest warm, for its shell: a process with some 20 MiB.
+    /// What makes the guest warm, for its shell: some 20 MiB that are used.
     pub(super) warm: &'static str,
+    /// The same for people.
+    pub(super) warmth: &'static str,
 }
 
-/// What Debian has in every installation.
-const PERL: &str = "setsid perl -e '$d{$_} = \"warm $_\" x 4 for 1 .. 120000; sleep 1000000' \
-                    </dev/null >/dev/null 2>&1 & sleep 3";
+/// As a service: what a connection left behind would end with it.
+const PYTHON: &str = "systemd-run --quiet python3 -c '\
+                      d = {n: \"warm %d \" % n * 4 for n in range(120000)}; \
+                      import time; open(\"/run/warm\", \"w\"); time.sleep(1e6)'; \
+                      until test -e /run/warm; do sleep 0.1; done";
 
 /// busybox has no program that keeps so much: a file in memory is the next best.
 const FILE: &str = "dd if=/dev/urandom of=/dev/shm/warm bs=1M count=20 2>/dev/null";
+
+/// The package that Debian needs for it.
+const INCLUDE: &str = "python3";
 
 /// The benchmark makes no image.
 struct Refuse;
@@ -41,18 +48,20 @@ impl RunMachine for Refuse {
 }
 
 impl System {
-    /// Debian if there is an image of it, else `mini`.
+    /// Debian with Python if there is an image of it, else `mini`.
     pub(super) fn find(quick: bool) -> Result<Self, String> {
         let images = clade_images::list().map_err(|error| error.to_string())?;
         let there = |image: &clade_images::ImageSummary| {
-            image.cached && image.name.split(':').next() == Some("debian")
+            image.cached
+                && image.name.starts_with("debian:")
+                && image.name.split('+').any(|one| one == INCLUDE)
         };
         if !quick && images.iter().any(there) {
             return Self::debian();
         }
         let why = match quick {
             true => "it is what --quick takes",
-            false => "there is no image `debian` yet (`clade pull debian` makes it)",
+            false => "there is no Debian yet (`clade pull debian --include python3` makes it)",
         };
         eprintln!("the guest is `mini`: {why}");
         let image = boot::mini()?;
@@ -65,17 +74,19 @@ impl System {
             disk: None,
             memory: 512,
             warm: FILE,
+            warmth: "a file of 20 MiB in memory",
         })
     }
 
     fn debian() -> Result<Self, String> {
         let request = DebianRequest {
             name: "debian".into(),
+            include: vec![INCLUDE.into()],
             ..Default::default()
         };
         let image = clade_images::ensure_debian(&request, &Refuse, &Silent)
             .map_err(|error| error.to_string())?;
-        eprintln!("the guest is `debian`; QEMU's has no warm process, as nobody logs in");
+        eprintln!("the guest is `debian` with Python");
         Ok(Self {
             image: "debian",
             title: image.name.to_string(),
@@ -84,14 +95,32 @@ impl System {
             cmdline: image.cmdline,
             disk: Some(image.disk),
             memory: 512,
-            warm: PERL,
+            warm: PYTHON,
+            warmth: "a Python process with some 20 MiB",
         })
+    }
+
+    /// What `clade run` is told of the image.
+    pub(super) fn image(&self) -> Vec<&'static str> {
+        match self.disk {
+            Some(_) => vec!["--include", INCLUDE, self.image],
+            None => vec![self.image],
+        }
+    }
+
+    /// The end of what the shell on the console prints before it waits for a command.
+    pub(super) fn prompt(&self) -> &'static str {
+        match self.disk {
+            Some(_) => "~# ",
+            None => PROMPT,
+        }
     }
 
     /// An empty layer above the disk, or an empty disk, which is all that QEMU needs to keep states in.
     pub(super) fn overlay(&self, folder: &Path, name: &str) -> Result<PathBuf, String> {
         let path = folder.join(name);
-        create_disk(&path, self.disk.as_ref())?;
+        let below = self.disk.as_deref().map(|disk| ("raw", disk));
+        create_disk(&path, below)?;
         Ok(path)
     }
 }

@@ -97,6 +97,6 @@ fn start_server() -> io::Result<Server> {
 }
 
 /// A port of this host that nobody listens at.
-pub(crate) fn free_port() -> io::Result<u16> {
+pub(super) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -14,7 +14,6 @@ mod table;
 
 use catalog::{Figure, Row, Scale};
 use host::Host;
-pub(crate) use host::free_port;
 use start::Start;
 use table::{Table, Unit};
 
