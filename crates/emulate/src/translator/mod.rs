@@ -57,6 +57,8 @@ use crate::tuning::Tuning;
 const SEGMENTS: u32 = 8;
 /// What the smallest code memory has.
 const MIN_SEGMENT: usize = 128 << 10;
+/// Enough for what a guest does from day to day; most that a distribution's boot leaves is never run again.
+const MAX_SAVED: usize = 32 << 20;
 /// So little new code is not worth a file of its own.
 const MIN_SAVED: usize = 512 << 10;
 /// More than any unit of a real program needs; one that is made to need more is interpreted.
@@ -230,7 +232,12 @@ impl Translator {
         if little && !anyway {
             return Ok(false);
         }
-        let saved = persisted::save(file, identity, &cache.pages.records(), &self.memory)?;
+        let saved = persisted::save(
+            file,
+            identity,
+            &cache.pages.records(MAX_SAVED),
+            &self.memory,
+        )?;
         if saved {
             cache.unsaved = 0;
         }

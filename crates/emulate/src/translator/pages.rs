@@ -7,6 +7,7 @@
 
 use std::arch::x86_64::{_mm256_setzero_si256, _mm256_testz_si256};
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use clade_engine::PAGE_SIZE;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -384,22 +385,38 @@ impl Pages {
         }
     }
 
-    /// All of it, for another process.
-    pub(super) fn records(&self) -> Records {
+    /// What is known for another process: of the pages that were entered last, as many as have so many
+    /// bytes of code together.
+    pub(super) fn records(&self, code_bytes: usize) -> Records {
+        let mut all: Vec<_> = (0..self.slots.len() as u32)
+            .filter_map(|number| self.record(number))
+            .collect();
+        all.sort_by_key(|&(_, entered, _)| Reverse(entered));
+        let mut room = code_bytes;
+        let mut chosen: Vec<_> = all
+            .into_iter()
+            .map_while(|(number, _, record)| {
+                let bytes: u32 = record.spans.iter().map(|span| span.bytes).sum();
+                room = room.checked_sub(bytes as usize)?;
+                Some((number, record))
+            })
+            .collect();
+        chosen.sort_by_key(|&(number, _)| number);
         let mut records = Records::default();
-        for number in 0..self.slots.len() as u32 {
-            if self.slots[number as usize] == UNKNOWN {
-                if let Some(record) = self.inherited.and_then(|inherited| inherited.page(number)) {
-                    records.add(number, &record);
-                }
-            } else if let Some(page) = self
-                .index(number)
-                .and_then(|index| self.pages[index].as_ref())
-            {
-                records.add(number, &page.record());
-            }
+        for (number, record) in chosen {
+            records.add(number, &record);
         }
         records
+    }
+
+    /// What is known of the page `number`, and when it was last entered: which fence was the latest then.
+    fn record(&self, number: u32) -> Option<(u32, Option<u64>, Record<'_>)> {
+        if self.slots[number as usize] == UNKNOWN {
+            let record = self.inherited?.page(number)?;
+            return Some((number, None, record));
+        }
+        let page = self.pages[self.index(number)?].as_ref()?;
+        Some((number, page.verified, page.record()))
     }
 }
 

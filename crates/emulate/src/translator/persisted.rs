@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::OnceLock;
@@ -28,7 +29,7 @@ const PAGE: usize = PAGE_SIZE as usize;
 const MAGIC: [u8; 8] = *b"cladeCC1";
 /// Where the code begins in code memory: behind the thunks.
 pub(super) const CODE_START: usize = PAGE;
-/// No more host code than this is kept; a machine that has more begins anew.
+/// No more code memory than this is inherited; a machine that has more begins anew.
 const MAX_CODE: usize = 128 << 20;
 const WRITTEN_AT_ONCE: usize = 256 << 10;
 
@@ -223,11 +224,7 @@ impl Persisted {
 
     /// Whether the code there is what was written.
     fn is_undamaged(&self, span: &Span) -> bool {
-        let start = (span.start as usize).wrapping_sub(CODE_START);
-        let Some(end) = start.checked_add(span.bytes as usize) else {
-            return false;
-        };
-        (start / PAGE..end.div_ceil(PAGE)).all(|page| {
+        span.code_pages().all(|page| {
             let Some(&checksum) = self.checksums.get(page) else {
                 return false;
             };
@@ -270,8 +267,8 @@ fn zeros(count: usize) -> Box<[AtomicU64]> {
 pub(super) struct Records {
     index: Vec<IndexEntry>,
     bytes: Vec<u8>,
-    /// Where the last code ends.
-    end: usize,
+    /// Which pages of code memory they need, from [`CODE_START`] on.
+    needed: Vec<bool>,
 }
 
 impl Records {
@@ -298,44 +295,51 @@ impl Records {
             start: start as u64,
             bytes: bytes.len() as u64,
         });
-        let ends = record
-            .spans
-            .iter()
-            .map(|span| span.start as usize + span.bytes as usize);
-        self.end = ends.fold(self.end, usize::max);
-    }
-
-    /// Bytes of code that the records speak of, with all that lies between.
-    pub(super) fn code_bytes(&self) -> usize {
-        self.end.saturating_sub(CODE_START).next_multiple_of(PAGE)
+        for span in record.spans {
+            let pages = span.code_pages();
+            self.needed.resize(self.needed.len().max(pages.end), false);
+            self.needed[pages].fill(true);
+        }
     }
 }
 
-/// Writes translations to `file`, which is empty. Returns whether there are any, and not too many.
-/// Nobody may translate, or be led to new translations, meanwhile.
+impl Span {
+    /// The pages of code memory that it is in, from [`CODE_START`] on.
+    fn code_pages(&self) -> Range<usize> {
+        let start = (self.start as usize).saturating_sub(CODE_START);
+        start / PAGE..(start + self.bytes as usize).div_ceil(PAGE)
+    }
+}
+
+/// Writes translations to `file`, which is empty, and has holes where no code is needed. Returns whether
+/// there are any, and not too many. Nobody may translate, or be led to new translations, meanwhile.
 pub(super) fn save(
     file: &File,
     identity: &Identity,
     records: &Records,
     memory: &CodeMemory,
 ) -> io::Result<bool> {
-    let code_bytes = records.code_bytes();
-    if code_bytes == 0 || code_bytes > MAX_CODE {
+    let pages = records.needed.len();
+    if pages == 0 || pages * PAGE > MAX_CODE {
         return Ok(false);
     }
-    let blocks = code_bytes / PAGE;
-    let indexed = size_of_val(records.index.as_slice()) + blocks * size_of::<u32>();
-    let records_start = size_of::<Header>() + indexed + padding(blocks);
+    let indexed = size_of_val(records.index.as_slice()) + pages * size_of::<u32>();
+    let records_start = size_of::<Header>() + indexed + padding(pages);
     let code_start = (records_start + records.bytes.len()).next_multiple_of(PAGE);
-    let mut index = Vec::with_capacity(indexed + padding(blocks));
+    let mut index = Vec::with_capacity(indexed + padding(pages));
     index.extend_from_slice(records.index.as_bytes());
     let mut buffer = Vec::new();
-    for block in 0..blocks {
-        let page = memory.read_page((CODE_START + block * PAGE) as CodeOffset);
-        index.extend_from_slice(crc32fast::hash(page.as_bytes()).as_bytes());
-        buffer.extend_from_slice(page.as_bytes());
-        if buffer.len() >= WRITTEN_AT_ONCE || block == blocks - 1 {
-            let end = code_start + (block + 1) * PAGE;
+    for (number, &needed) in records.needed.iter().enumerate() {
+        let mut checksum = 0;
+        if needed {
+            let page = memory.read_page((CODE_START + number * PAGE) as CodeOffset);
+            checksum = crc32fast::hash(page.as_bytes());
+            buffer.extend_from_slice(page.as_bytes());
+        }
+        index.extend_from_slice(checksum.as_bytes());
+        let ends = records.needed.get(number + 1) != Some(&true);
+        if ends || buffer.len() >= WRITTEN_AT_ONCE {
+            let end = code_start + (number + 1) * PAGE;
             file.write_all_at(&buffer, (end - buffer.len()) as u64)?;
             buffer.clear();
         }
@@ -345,10 +349,10 @@ pub(super) fn save(
     header.identity = *identity;
     header.pages = records.index.len() as u64;
     header.records_bytes = records.bytes.len() as u64;
-    header.code_bytes = code_bytes as u64;
+    header.code_bytes = (pages * PAGE) as u64;
     header.index_checksum = crc32fast::hash(&index);
     header.checksum = header.sum();
-    index.resize(indexed + padding(blocks), 0);
+    index.resize(indexed + padding(pages), 0);
     file.write_all_at(&records.bytes, records_start as u64)?;
     file.write_all_at(&index, size_of::<Header>() as u64)?;
     // Last: without it, it is nothing.
