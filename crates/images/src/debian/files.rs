@@ -15,7 +15,7 @@ fn script(architecture: Architecture) -> String {
     script.replace("@ARCHITECTURE@", architecture.name())
 }
 
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 14] = [
     ("etc/hostname", "debian\n"),
     (
         "etc/hosts",
@@ -64,6 +64,11 @@ const FILES: [(&str, &str); 13] = [
     (
         "etc/systemd/system/sshd-vsock@.service.d/keygen.conf",
         "[Unit]\nWants=sshd-keygen.service\nAfter=sshd-keygen.service\n",
+    ),
+    // What a command leaves in the background goes on when its connection ends, as with any other sshd.
+    (
+        "etc/systemd/system/sshd-vsock@.service.d/background.conf",
+        "[Service]\nKillMode=process\n",
     ),
 ];
 
