@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clade_store::Sha256;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
+use crate::kept::Stamp;
 use crate::{Error, Progress, Silent, kept, mini};
 
 pub(crate) const MINI: &str = "mini";
@@ -94,6 +95,18 @@ struct ManifestFile {
     file: String,
     size: u64,
     sha256: Sha256,
+    /// A file that is as it was at a glance is not read.
+    #[serde(default)]
+    stamp: Option<Stamp>,
+}
+
+impl ManifestFile {
+    fn is_whole(&self, path: &Path) -> Result<bool, Error> {
+        if self.stamp.is_some_and(|stamp| stamp.holds(path)) {
+            return Ok(true);
+        }
+        Ok(path.exists() && Sha256::of_file(path)? == self.sha256)
+    }
 }
 
 /// Makes the image ready, from the cache or from the mirror.
@@ -278,7 +291,7 @@ impl Folder {
         };
         for file in [&manifest.kernel, &manifest.initrd] {
             let path = self.path.join(&file.file);
-            if !path.exists() || Sha256::of_file(&path)? != file.sha256 {
+            if !file.is_whole(&path)? {
                 progress.message(&format!(
                     "the cached image {} is damaged ({} is not what it was); building it again",
                     manifest.name,
@@ -293,8 +306,10 @@ impl Folder {
     fn keep(&self, kind: &str, content: &[u8]) -> Result<ManifestFile, Error> {
         let sha256 = Sha256::of(content);
         let file = format!("{kind}-{}", sha256.short());
-        clade_store::write(&self.path.join(&file), content)?;
+        let path = self.path.join(&file);
+        clade_store::write(&path, content)?;
         Ok(ManifestFile {
+            stamp: Some(Stamp::of(&path)?),
             file,
             size: content.len() as u64,
             sha256,
