@@ -1,21 +1,23 @@
-//! A machine for one command: `clade run IMAGE -- COMMAND`. What its console says on the way is kept
-//! out of the command's output, and shown if the command cannot be run.
+//! A machine for one command: `clade run IMAGE -- COMMAND`, or for a shell of the user's own. What its
+//! console says on the way is kept out of the command's output, and shown if the command cannot be run.
 
-use std::io;
+mod console;
+
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_manager::{Machines, Started};
-use clade_ssh::{Command, Error, Key};
-use clade_vmm::control::{Connection, Event, FromMachine, Receiver, Request, Sender};
-use clade_vmm::outcome::Outcome;
+use clade_manager::{Machine, Machines, Started};
+use clade_ssh::{Command, Error, Exit, Key};
+use clade_vmm::control::{Connection, Request, Sender};
 
 use crate::failure::Failure;
 use crate::remote::{self, Remote};
-use crate::settle;
-use crate::verbs::exec::explain;
+use crate::session::End;
+use crate::verbs;
+use crate::{settle, style};
+
+pub(crate) use console::Console;
 
 /// How often a guest that is on its way up is asked.
 const ASK: Duration = Duration::from_millis(20);
@@ -26,23 +28,34 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// A guest has this long to power off.
 const GRACE: Duration = Duration::from_secs(90);
 
-/// How much of the console is kept to be shown, in bytes.
-const TAIL: usize = 8 << 10;
+/// A guest that went away without a word is perhaps about to switch off.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// Runs `command` in a machine that has just been started, and ends the machine. Returns the
-/// command's exit status.
+/// What a machine is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Errand {
+    pub(crate) command: Command,
+    /// Whether it reads standard input.
+    pub(crate) reads: bool,
+    /// Whether it is a shell at the user's terminal: Ctrl-] leaves the machine running, and the shell's
+    /// end is an ordinary one, whatever its status.
+    pub(crate) is_shell: bool,
+}
+
+/// Does it in a machine that has just been started, and ends the machine. Returns the command's exit
+/// status. Who has been in its guest already gives the connection that leads there.
 pub(crate) fn run(
     started: Started,
     connection: Connection,
-    command: Command,
-    interactive: bool,
+    errand: Errand,
+    entered: Option<clade_ssh::Connection>,
 ) -> Result<ExitCode, Failure> {
     let machine = Machines::of_user()?.find(&started.spec.id)?;
     let socket = machine.vsock()?;
     let Connection { sender, receiver } = connection;
     sender.request(&Request::Attach { size: None })?;
     let console = Console::listen(receiver)?;
-    let mut connection = settle::settle(&machine)?;
+    let mut connection = settle::settle(&machine)?.or(entered);
     let key = Key::of_user()?;
     let deadline = Instant::now() + PATIENCE;
     let remote = loop {
@@ -50,7 +63,7 @@ pub(crate) fn run(
             Some(connection) => Ok(connection),
             None => clade_ssh::Connection::open(&socket, &key),
         };
-        match connected.and_then(|connection| Remote::start(&connection, command.clone())) {
+        match connected.and_then(|connection| Remote::start(&connection, errand.command.clone())) {
             Ok(remote) => break remote,
             Err(Error::NotReady | Error::NoSocket(_)) if !console.is_over() => {}
             Err(error) => return Err(console.failure(error, &started.spec.name)),
@@ -60,89 +73,55 @@ pub(crate) fn run(
         }
         thread::sleep(ASK);
     };
-    let exit = remote.serve(interactive);
-    if started.spec.temporary {
-        console.end(&sender);
+    if errand.is_shell {
+        return serve_shell(remote, &machine, console, &sender);
+    }
+    let exit = remote.serve(errand.reads);
+    end(&machine, console, &sender)?;
+    Ok(ExitCode::from(remote::status(&exit?)?))
+}
+
+/// A shell of the user's own, which ends as a console does.
+fn serve_shell(
+    remote: Remote,
+    machine: &Machine,
+    shown: Console,
+    sender: &Sender,
+) -> Result<ExitCode, Failure> {
+    let name = &machine.spec.name;
+    let finish = |outcome| verbs::console::finish(name, End::Ended(outcome), remote::gone);
+    let exit = match remote.serve_shell() {
+        Ok(None) => return shown.leave(sender).map_or_else(|| Ok(left(name)), finish),
+        Ok(Some(exit)) => Ok(exit),
+        Err(failure) => Err(failure),
+    };
+    let outcome = match &exit {
+        Ok(Exit::Status(_)) => None,
+        // The guest's end ends shells by signals, too.
+        _ => shown.outcome_within(LAST_WORDS),
+    };
+    end(machine, shown, sender)?;
+    match outcome {
+        Some(outcome) => finish(outcome),
+        None => remote::status(&exit?).map(|_| ExitCode::SUCCESS),
+    }
+}
+
+fn left(name: &str) -> ExitCode {
+    style::talk(&format!(
+        "left; '{name}' runs on\n\
+         clade exec -it {name} -- sh   opens another shell in it\n\
+         clade stop {name}             ends it"
+    ));
+    ExitCode::SUCCESS
+}
+
+fn end(machine: &Machine, console: Console, sender: &Sender) -> Result<(), Failure> {
+    if machine.spec.temporary {
+        console.end(sender);
     } else {
         // What the command wrote is to be there at the next start.
         machine.stop(GRACE)?;
     }
-    Ok(ExitCode::from(remote::status(&exit?)?))
-}
-
-/// The machine's console, to which nobody listens but this.
-struct Console {
-    heard: Arc<Mutex<Heard>>,
-    thread: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Heard {
-    tail: Vec<u8>,
-    outcome: Option<Outcome>,
-    over: bool,
-}
-
-impl Console {
-    fn listen(receiver: Receiver) -> io::Result<Self> {
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        let ours = Arc::clone(&heard);
-        let thread = thread::Builder::new()
-            .name("console".into())
-            .spawn(move || listen(receiver, &ours))?;
-        Ok(Self { heard, thread })
-    }
-
-    fn is_over(&self) -> bool {
-        lock(&self.heard).over
-    }
-
-    /// Ends the machine, and waits until it has.
-    fn end(self, sender: &Sender) {
-        // If it is gone, it needs no end.
-        let _ = sender.request(&Request::Stop);
-        let _ = self.thread.join();
-    }
-
-    fn failure(&self, error: Error, name: &str) -> Failure {
-        let heard = lock(&self.heard);
-        let said = String::from_utf8_lossy(&heard.tail);
-        let said = match said.trim() {
-            "" => "Its console said nothing.".to_owned(),
-            said => format!("Its console said last:\n{said}"),
-        };
-        match &heard.outcome {
-            Some(outcome) => Failure::new(format!(
-                "the machine ended before it could run the command; {}\n{said}",
-                outcome
-                    .message()
-                    .unwrap_or_else(|| "its guest switched itself off".to_owned())
-            )),
-            None => explain(error, name).and(&said),
-        }
-    }
-}
-
-fn listen(mut receiver: Receiver, heard: &Mutex<Heard>) {
-    loop {
-        let frame = receiver.receive();
-        let mut heard = lock(heard);
-        match frame {
-            Ok(Some(FromMachine::Output(bytes))) => {
-                heard.tail.extend(bytes);
-                let excess = heard.tail.len().saturating_sub(TAIL);
-                heard.tail.drain(..excess);
-            }
-            Ok(Some(FromMachine::Event(Event::Ended(outcome)))) => heard.outcome = Some(outcome),
-            Ok(Some(FromMachine::Event(_))) => {}
-            Ok(None) | Err(_) => {
-                heard.over = true;
-                return;
-            }
-        }
-    }
-}
-
-fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
-    heard.lock().unwrap_or_else(PoisonError::into_inner)
+    Ok(())
 }

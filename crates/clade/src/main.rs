@@ -30,6 +30,7 @@ mod tree;
 mod verbs;
 mod volume;
 mod waiting;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -90,6 +91,8 @@ enum Verb {
     MachineProcess(verbs::machine_process::MachineProcess),
     #[command(name = verbs::settle_guests::NAME, hide = true)]
     SettleGuests(verbs::settle_guests::SettleGuests),
+    #[command(name = verbs::warm_image::NAME, hide = true)]
+    WarmImage(verbs::warm_image::WarmImage),
 }
 
 fn main() -> ExitCode {
@@ -132,6 +135,7 @@ fn main() -> ExitCode {
         Verb::Man(man) => man.run(),
         Verb::MachineProcess(process) => Ok(process.run()),
         Verb::SettleGuests(guests) => Ok(guests.run()),
+        Verb::WarmImage(image) => image.run(),
     };
     done.unwrap_or_else(Failure::show)
 }

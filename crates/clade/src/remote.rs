@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::{env, io::Stdin};
 
@@ -17,6 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SI
 use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
+use crate::stdin::DETACH_KEY;
 use crate::terminal::{self, RawTerminal};
 
 /// By what the guest reaches the host (vsock(7), `VMADDR_CID_HOST`).
@@ -120,6 +123,28 @@ impl Remote {
 
     /// Serves the command until its end; with `interactive` it reads standard input.
     pub(crate) fn serve(self, interactive: bool) -> Result<Exit, Failure> {
+        self.serve_fed(interactive.then_some(|input, _| feed(io::stdin(), input)))
+    }
+
+    /// Serves a shell at the user's terminal until its end, or until the user leaves it by Ctrl-]:
+    /// then there is no exit.
+    pub(crate) fn serve_shell(self) -> Result<Option<Exit>, Failure> {
+        let left = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&left);
+        let exit = self.serve_fed(Some(move |input, control: Control| {
+            if feed_keys(io::stdin(), input) {
+                noted.store(true, Ordering::SeqCst);
+                control.hang_up();
+            }
+        }))?;
+        Ok((!left.load(Ordering::SeqCst)).then_some(exit))
+    }
+
+    /// Serves the command until its end. What it reads comes from `feeder`; if there is none, nothing.
+    fn serve_fed(
+        self,
+        feeder: Option<impl FnOnce(Input, Control) + Send + 'static>,
+    ) -> Result<Exit, Failure> {
         let Self {
             process,
             streams,
@@ -134,8 +159,9 @@ impl Remote {
         let raw = terminal.then(RawTerminal::enter).transpose()?;
         let control = process.control();
         spawn("signals", move || pass_signals(signals, &control))?;
-        if interactive {
-            spawn("stdin", move || feed(io::stdin(), input))?;
+        if let Some(feeder) = feeder {
+            let control = process.control();
+            spawn("stdin", move || feeder(input, control))?;
         } else {
             drop(input);
         }
@@ -154,12 +180,15 @@ impl Remote {
 
 /// The exit status of Clade for a command that ended so.
 pub(crate) fn status(exit: &Exit) -> Result<u8, Failure> {
-    exit.status().ok_or_else(|| {
-        Failure::new(
-            "the guest went away before the command ended; `clade ps` shows whether its machine \
-             still runs, `clade logs` what it last said",
-        )
-    })
+    exit.status().ok_or_else(gone)
+}
+
+/// The guest is there no longer.
+pub(crate) fn gone() -> Failure {
+    Failure::new(
+        "the guest went away before the command ended; `clade ps` shows whether its machine \
+         still runs, `clade logs` what it last said",
+    )
 }
 
 fn spawn<T: Send + 'static>(
@@ -190,6 +219,26 @@ pub(crate) fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()>
 fn feed(stdin: Stdin, mut input: Input) {
     // If it cannot be read, it ends here; if the command reads no more, it need not.
     let _ = duplicate(stdin).and_then(|mut stdin| carry(&mut stdin, &mut input));
+}
+
+/// Returns whether the user pressed Ctrl-].
+fn feed_keys(stdin: Stdin, mut input: Input) -> bool {
+    let mut keys = [0; 4096];
+    let Ok(mut stdin) = duplicate(stdin) else {
+        return false;
+    };
+    loop {
+        let count = match stdin.read(&mut keys) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => return false,
+            Ok(count) => count,
+        };
+        let left = keys[..count].iter().position(|key| *key == DETACH_KEY);
+        let written = input.write_all(&keys[..left.unwrap_or(count)]);
+        if left.is_some() || written.is_err() {
+            return left.is_some();
+        }
+    }
 }
 
 fn pass_signals(mut signals: Signals, control: &Control) {

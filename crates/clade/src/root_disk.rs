@@ -15,7 +15,8 @@ use crate::failure::Failure;
 const BELOW: &str = "image.raw";
 const LAYER: &str = "root.qcow2";
 
-/// Puts it in front of the machine's other disks.
+/// Puts it in front of the machine's other disks, and tells systemd(1), which takes it for the guest's own,
+/// the machine's name.
 pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
     keep(image, &draft.folder().join(BELOW)).map_err(|error| {
         Failure::new(format!(
@@ -29,7 +30,10 @@ pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
         format: Format::Qcow2,
         ..DiskSpec::default()
     };
-    draft.config_mut().disks.insert(0, layer);
+    let hostname = format!(" systemd.hostname={}", draft.spec().name);
+    let config = draft.config_mut();
+    config.disks.insert(0, layer);
+    config.cmdline.push_str(&hostname);
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn attach(
                 "the terminal on standard input cannot be made raw: {error}"
             ))
         })?),
-        Input::Stream | Input::Script => None,
+        Input::Stream | Input::Script | Input::ReadyScript => None,
     };
     let watcher = SignalWatcher {
         signal: Arc::clone(&signal),

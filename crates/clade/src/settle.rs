@@ -101,6 +101,13 @@ pub(crate) fn settle(machine: &Machine) -> Result<Option<Connection>, Failure> {
     Ok(told_by)
 }
 
+/// Does in a guest that is to be frozen what its clones will be told, with the name that it has: what that
+/// needs is in memory then.
+pub(crate) fn rehearse(machine: &Machine) -> Result<(), Failure> {
+    let name = machine.spec.name.as_str();
+    tell(machine, [name, name]).map(drop)
+}
+
 /// Tells the guest what time it is, and `[NAME, OLD]` of the script.
 fn tell(machine: &Machine, names: [&str; 2]) -> Result<Connection, Failure> {
     let failed = |reason: String| {

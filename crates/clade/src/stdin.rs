@@ -7,7 +7,7 @@ use clade_vmm::console::INPUT_WINDOW;
 use clade_vmm::control::{Request, Sender};
 
 /// Ctrl-], which detaches, as in telnet and virsh.
-const DETACH_KEY: u8 = 0x1d;
+pub(crate) const DETACH_KEY: u8 = 0x1d;
 
 /// End of transmission (Ctrl-D): ends the input of a terminal in canonical mode.
 const EOT: u8 = 0x04;
@@ -25,6 +25,8 @@ pub(crate) enum Input {
     /// A pipe or file, for an image of ours that was started with `clade.stdin=pipe`: its init
     /// says when it is ready ([`ReadySign`]), and understands [`EOT`] at the end.
     Script,
+    /// The same for one whose init has said so already.
+    ReadyScript,
 }
 
 /// How many bytes may be sent to the machine before it takes some.
@@ -132,7 +134,11 @@ pub(crate) struct ReadySign {
 impl ReadySign {
     pub(crate) fn of(input: Input) -> Self {
         Self {
-            input,
+            input: match input {
+                // The next time it says so.
+                Input::ReadyScript => Input::Script,
+                other => other,
+            },
             awaited: input == Input::Script,
         }
     }
@@ -164,7 +170,7 @@ pub(crate) fn pump(mut source: impl Read, input: Input, window: &Window, sender:
     let _ = match input {
         Input::Terminal => pump_keys(&mut source, window, sender),
         Input::Stream => pump_stream(&mut source, window, sender).map(drop),
-        Input::Script => pump_script(&mut source, window, sender),
+        Input::Script | Input::ReadyScript => pump_script(&mut source, window, sender),
     };
 }
 

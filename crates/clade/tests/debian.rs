@@ -282,3 +282,58 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
         );
     }
 }
+
+#[test]
+fn the_second_machine_goes_on_from_memory_as_a_machine_of_its_own() {
+    if let Some(reason) = obstacle() {
+        skip("warm images of debian", reason);
+        return;
+    }
+    let _alone = alone();
+    let look = format!("cat /proc/sys/kernel/random/boot_id; {OWN}");
+    let look = || -> Vec<String> {
+        let mut command = clade(&["run", "--rm", "debian", "--", "sh", "-c", &look]);
+        let output = command
+            .env_remove("CLADE_COLD")
+            .stdin(Stdio::null())
+            .output();
+        let said = String::from_utf8(output.expect("clade").stdout).expect("text");
+        said.lines().map(str::to_owned).collect()
+    };
+    // Some boot before there is a warm image, which may be there already.
+    let began = Instant::now();
+    let mut machines = vec![look()];
+    let (before, now) = loop {
+        let now = look();
+        if let Some(before) = machines.iter().find(|before| before[0] == now[0]) {
+            break (before.clone(), now);
+        }
+        machines.push(now);
+        assert!(began.elapsed() < PATIENCE, "all boot: {machines:?}");
+    };
+    assert_eq!((before.len(), now.len()), (6, 6), "{before:?} {now:?}");
+    for line in 1..6 {
+        assert_ne!(before[line], now[line]);
+    }
+}
+
+#[test]
+fn what_a_command_leaves_in_the_background_goes_on() {
+    if let Some(reason) = obstacle() {
+        skip("background processes in debian", reason);
+        return;
+    }
+    let _alone = alone();
+    let name = &*format!("debian-background-{}", std::process::id());
+    let _removed = Removed(name);
+    done(&["run", "-d", "--name", name, "debian"]);
+    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    let leave = "sleep 1000 >/dev/null 2>&1 & echo $!";
+    let process = done(&["exec", name, "--", "sh", "-c", leave]);
+    // The unit of that connection has ended by then.
+    let others = "systemctl list-units --plain --no-legend 'sshd@*' | wc -l";
+    let ended = format!("while [ $({others}) -gt 1 ]; do sleep 0.1; done");
+    done(&["exec", name, "--", "sh", "-c", &ended]);
+    let look = format!("readlink /proc/{}/exe", process.trim());
+    assert!(done(&["exec", name, "--", "sh", "-c", &look]).ends_with("sleep\n"));
+}

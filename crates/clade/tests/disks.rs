@@ -68,6 +68,7 @@ impl Home {
         command
             .args(arguments)
             .env("CLADE_ENGINE", common::engine())
+            .env("CLADE_COLD", "1")
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_DATA_HOME", self.path("data"));
         command

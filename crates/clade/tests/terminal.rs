@@ -2,78 +2,11 @@
 
 mod common;
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::process::Child;
-
 use common::guest::Guest;
+use common::pty::Terminal;
 use common::{Home, engine, read_until, wait, wait_until};
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, OutputModes, Termios, Winsize, tcgetattr, tcsetwinsize};
 use std::io::Write;
-
-/// A terminal: the user's end, and the program's.
-struct Terminal {
-    user: File,
-    program: OwnedFd,
-    before: Termios,
-}
-
-impl Terminal {
-    fn new() -> Self {
-        let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("pty");
-        grantpt(&user).expect("grant");
-        unlockpt(&user).expect("unlock");
-        let name = ptsname(&user, Vec::new()).expect("name");
-        let flags = OFlags::RDWR | OFlags::NOCTTY;
-        let program = rustix::fs::open(name.as_c_str(), flags, Mode::empty()).expect("open");
-        let size = Winsize {
-            ws_row: 24,
-            ws_col: 80,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&program, size).expect("size");
-        let before = tcgetattr(&program).expect("attributes");
-        assert!(
-            before
-                .local_modes
-                .contains(LocalModes::ICANON | LocalModes::ECHO)
-        );
-        Self {
-            user: File::from(user),
-            program,
-            before,
-        }
-    }
-
-    fn run(&self, home: &Home, arguments: &[&str]) -> Child {
-        let end = || self.program.try_clone().expect("descriptor");
-        home.clade(arguments)
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .expect("clade")
-    }
-
-    fn is_raw(&self) -> bool {
-        let now = tcgetattr(&self.program).expect("attributes");
-        let cooked = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
-        !now.local_modes.intersects(cooked) && !now.output_modes.contains(OutputModes::OPOST)
-    }
-
-    #[track_caller]
-    fn assert_restored(&self) {
-        let now = tcgetattr(&self.program).expect("attributes");
-        assert_eq!(now.local_modes, self.before.local_modes);
-        assert_eq!(now.output_modes, self.before.output_modes);
-        assert_eq!(now.input_modes, self.before.input_modes);
-        assert_eq!(now.control_modes, self.before.control_modes);
-    }
-}
 
 #[test]
 fn keys_go_to_the_guest_until_it_powers_off() {

@@ -24,6 +24,7 @@ mod stop;
 #[cfg(test)]
 mod testing;
 mod wait;
+mod warm;
 
 pub use branch::{
     CloneOrder, ImportOrder, SnapshotNames, SnapshotOptions, TEMPLATE_KEY_FILE, TemplateImport,
@@ -41,3 +42,4 @@ pub use start::Started;
 pub use state::State;
 pub use stop::Stopped;
 pub use wait::{Goal, Waited};
+pub use warm::{Making, WarmImage, WarmImages};

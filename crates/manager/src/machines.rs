@@ -71,6 +71,11 @@ impl Machines {
         Ok(Self { folder, sockets })
     }
 
+    /// Other machines of this user, whose folders are in `folder`.
+    pub(crate) fn elsewhere(&self, folder: PathBuf) -> Result<Self, Error> {
+        Self::in_folders(folder, self.sockets.clone())
+    }
+
     /// Where the machines' folders are.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -84,6 +84,11 @@ impl Control {
         let _ = self.0.send(Request::Signal(name));
     }
 
+    /// Leaves it: its terminal hangs up, and nobody learns how it ends.
+    pub fn hang_up(&self) {
+        let _ = self.0.send(Request::HangUp);
+    }
+
     /// Its terminal has this many columns and rows now.
     pub fn resize(&self, size: (u16, u16)) {
         let _ = self.0.send(Request::Resize(size));

@@ -1,5 +1,6 @@
 //! A connection, and commands over it, on a thread of its own.
 
+use std::future::pending;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 
@@ -26,6 +27,7 @@ const WINDOW: usize = 1 << 20;
 pub(crate) enum Request {
     Signal(&'static str),
     Resize((u16, u16)),
+    HangUp,
 }
 
 /// The ends of a command's streams on this side.
@@ -193,9 +195,22 @@ async fn attend(session: Session, mut receiver: SessionReceiver, plugs: Plugs) -
         requests,
     } = plugs;
     let feeding = tokio::spawn(feed(session.clone(), input));
-    let asking = tokio::spawn(pass_on(session.clone(), requests));
+    let (hang_up, hung_up) = oneshot::channel();
+    let asking = tokio::spawn(pass_on(session.clone(), requests, hang_up));
+    let left = async {
+        if hung_up.await.is_err() {
+            // There will be no more requests.
+            pending::<()>().await;
+        }
+    };
+    tokio::pin!(left);
     let mut exit = Exit::Unknown;
-    while let Ok(Some(event)) = receiver.recv().await {
+    loop {
+        let event = tokio::select! {
+            event = receiver.recv() => event,
+            () = &mut left => break,
+        };
+        let Ok(Some(event)) = event else { break };
         let taken = match event {
             SessionEvent::StdoutData(bytes) => output.send(bytes).await,
             SessionEvent::StderrData(bytes) => errors.send(bytes).await,
@@ -231,9 +246,18 @@ async fn feed(session: Session, mut input: Receiver<Bytes>) {
     let _ = session.send_eof().await;
 }
 
-async fn pass_on(session: Session, mut requests: UnboundedReceiver<Request>) {
+async fn pass_on(
+    session: Session,
+    mut requests: UnboundedReceiver<Request>,
+    hang_up: oneshot::Sender<()>,
+) {
     while let Some(request) = requests.recv().await {
         let passed = match request {
+            Request::HangUp => {
+                // It may have ended by itself.
+                let _ = hang_up.send(());
+                return;
+            }
             Request::Signal(name) => session.signal(name),
             Request::Resize((width, height)) => session.window_change(&WindowChange {
                 width: width.into(),

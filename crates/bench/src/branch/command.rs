@@ -34,14 +34,28 @@ impl Clade {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).stdin(Stdio::null());
+        command
+            .args(arguments)
+            .env("CLADE_COLD", "1")
+            .stdin(Stdio::null());
         command
     }
 
-    /// Runs the command to its end; returns how long that took.
+    /// Runs the command to its end; returns how long that took. Machines boot.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Duration, String> {
+        self.timed(self.command(arguments), arguments)
+    }
+
+    /// The same where machines may go on from warm images.
+    pub(super) fn run_warm(&self, arguments: &[&str]) -> Result<Duration, String> {
+        let mut command = self.command(arguments);
+        command.env_remove("CLADE_COLD");
+        self.timed(command, arguments)
+    }
+
+    fn timed(&self, mut command: Command, arguments: &[&str]) -> Result<Duration, String> {
         let started = Instant::now();
-        let output = self.command(arguments).output();
+        let output = command.output();
         let time = started.elapsed();
         let output = output.map_err(|error| format!("{}: {error}", self.program.display()))?;
         match output.status.success() {

@@ -10,6 +10,7 @@ mod qemu;
 mod samples;
 mod smaps;
 mod system;
+mod warm;
 
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ impl Session<'_> {
         self.group("suspend", |session| session.suspend(&source))?;
         self.group("restore", |session| session.restores(&source))?;
         self.group("pause", Self::pauses)?;
+        self.group("warm", Self::warm)?;
         self.group("qemu", Self::qemu)
     }
 

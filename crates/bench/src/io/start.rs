@@ -82,6 +82,8 @@ impl Start {
     fn clade(&self, arguments: &[&str]) -> Result<(), String> {
         let output = Command::new(&self.clade)
             .args(arguments)
+            // Both boot.
+            .env("CLADE_COLD", "1")
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("{}: {error}", self.clade.display()))?;

@@ -53,8 +53,8 @@ impl Clone {
         let order = CloneOrder {
             names: names.collect(),
             temporary: self.rm,
-            outside: None,
             keep_identity: self.keep_identity,
+            ..CloneOrder::default()
         };
         if let Err(Error::NotFound { .. }) = machines.find(&self.source)
             && let Some(template) = machines.template(&self.source)?

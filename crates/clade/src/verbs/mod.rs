@@ -34,3 +34,4 @@ pub(crate) mod tree;
 pub(crate) mod update;
 pub(crate) mod verify;
 pub(crate) mod wait;
+pub(crate) mod warm_image;

@@ -1,5 +1,6 @@
 //! `clade pull`
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use clade_images::{Architecture, DebianRequest, Request};
 use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
 use crate::progress::Shown;
-use crate::{arch, choice, oci};
+use crate::{arch, choice, oci, warm};
 
 /// Fetch an image, or a newer version of it.
 ///
@@ -37,6 +38,8 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let arch = self.arch;
+        let before = built(arch)?;
         let (name, version) = if clade_images::is_oci(&self.image) {
             let image = oci::fetch(&self.image, self.arch, self.insecure_registry, true)?;
             (image.name, format!("sha256:{}", image.digest))
@@ -45,6 +48,9 @@ impl Pull {
         } else {
             self.own()?
         };
+        if before.get(&name) != built(arch)?.get(&name) {
+            warm::drop_of_image(&name, Some(arch))?;
+        }
         writeln!(io::stdout(), "{name} {version}").map_err(|error| Failure::of_output(&error))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -74,4 +80,11 @@ impl Pull {
         let image = clade_images::ensure_debian(&request, &OwnMachine, &Shown::new())?;
         Ok((image.name, image.kernel_version))
     }
+}
+
+/// When the images for these machines were built, by their names.
+fn built(architecture: Architecture) -> Result<BTreeMap<String, String>, Failure> {
+    let images = clade_images::list()?.into_iter();
+    let images = images.filter(|image| image.architecture == architecture);
+    Ok(images.map(|image| (image.name, image.built)).collect())
 }

@@ -8,7 +8,7 @@ use clade_manager::Machines;
 
 use crate::failure::Failure;
 use crate::progress::Shown;
-use crate::{arch, choice, root_disk};
+use crate::{arch, choice, root_disk, warm};
 
 /// Remove images that were fetched; machines made from them stay as they are.
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,7 @@ impl Rmi {
         for name in &self.images {
             match clade_images::remove(name, self.arch, &needed, &Shown::new()) {
                 Ok(name) => {
+                    warm::drop_of_image(&name, self.arch)?;
                     writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
                 }
                 // The others go all the same; the first failure is told last, by the exit status.

@@ -1,22 +1,27 @@
 //! `clade run`
 
 mod plan;
+mod shell;
 mod template;
+mod warm;
 
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clade_manager::{Host, Machines, Started};
 use clade_ssh::Command;
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{EngineKind, Interrupts, MachineSpec, SerialName, Tier};
+use clap::builder::BoolishValueParser;
 
 use crate::disk_option::DiskOptions;
 use crate::engine_option::EngineOptions;
+use crate::errand::{self, Errand};
 use crate::failure::Failure;
 use crate::firmware::{self, FirmwareOption};
 use crate::network_options::NetworkOptions;
@@ -26,9 +31,11 @@ use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{arch, choice, errand, remote, root_disk, session, size, style};
+use crate::{arch, choice, remote, root_disk, session, size, style};
 
 use plan::Plan;
+use warm::Warm;
+
 pub(crate) use plan::session_words;
 
 /// The image that runs when none is named.
@@ -46,7 +53,9 @@ const DEFAULT_MEMORY: u64 = 1 << 30;
 /// guest's own code if it reports failure, and 125 if Clade failed.
 ///
 /// A machine made from a template does not boot: it goes on from where that was frozen, with a shell of
-/// your own, and ends with it.
+/// your own, and ends with it. Nor does the second machine of `mini` or `debian` that is made of the same
+/// as the first: while that is used, a warm image is made for it, a machine that has just booted. Ctrl-]
+/// leaves such a shell, and the machine running. --cold boots all the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
     /// The image to run, as `clade images` lists them, or the template, as `clade template ls` does.
@@ -106,6 +115,9 @@ pub(crate) struct Run {
     /// has `aia` unless other firmware runs it, everything else has `plic`.
     #[arg(long, value_parser = choice::parser(Interrupts::ALL, Interrupts::name))]
     interrupts: Option<Interrupts>,
+    /// Boot, even where there is a warm image to go on from, and leave none for the next.
+    #[arg(long, env = "CLADE_COLD", value_parser = BoolishValueParser::new())]
+    cold: bool,
     /// The machine's name, in place of a random one.
     #[arg(long)]
     name: Option<String>,
@@ -153,6 +165,8 @@ impl Run {
             return self.run_template(&template);
         }
         self.check()?;
+        let began = Instant::now();
+        let purpose = self.warm_purpose()?;
         let (detach, stats) = (self.detach, self.stats);
         let any_port = self.network.wants_any_port();
         let oci = self.oci_machine()?;
@@ -164,7 +178,14 @@ impl Run {
             .as_ref()
             .is_some_and(FirmwareOption::boots_from_disk);
         let user_data = self.user_data.take();
-        let Plan { order, title, root } = self.plan(interactive, oci.as_ref())?;
+        let plan = self.plan(interactive, oci.as_ref())?;
+        let mut warm = purpose.and_then(|purpose| Warm::of(&plan, purpose, any_port, began));
+        if let Some(warm) = &mut warm
+            && let Some(done) = warm.go_on(&plan)?
+        {
+            return Ok(done);
+        }
+        let Plan { order, title, root } = plan;
         let input = if interactive {
             Input::Terminal
         } else if order.image.is_some() && root.is_none() {
@@ -179,9 +200,6 @@ impl Run {
         }
         if let Some(root) = &root {
             root_disk::add(&mut draft, root)?;
-            // systemd(1) takes it for the guest's own.
-            let hostname = format!(" systemd.hostname={}", draft.spec().name);
-            draft.config_mut().cmdline.push_str(&hostname);
         }
         if let Some(oci) = &oci {
             oci.furnish(&mut draft)?;
@@ -190,8 +208,16 @@ impl Run {
         if any_port {
             tell_ports(&started);
         }
+        if let Some(warm) = warm {
+            warm.make_behind(&started.spec.id);
+        }
         if let Some(command) = command {
-            errand::run(started, connection, command, reads)
+            let errand = Errand {
+                command,
+                reads,
+                is_shell: false,
+            };
+            errand::run(started, connection, errand, None)
         } else if detach {
             let name = started.spec.name.clone();
             leave_running(started, connection)?;

@@ -95,6 +95,7 @@ pub(crate) fn clade(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env("CLADE_ENGINE", super::engine())
+        .env("CLADE_COLD", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -17,6 +17,7 @@ pub(crate) mod images;
 pub(crate) mod in_process;
 pub(crate) mod machine;
 pub(crate) mod oci_image;
+pub(crate) mod pty;
 pub(crate) mod registry;
 pub(crate) mod shell;
 
@@ -73,12 +74,14 @@ impl Home {
         self.file("guest.elf", &guest.elf())
     }
 
+    /// A command of this user, whose machines boot: a test that wants warm images says so.
     pub(crate) fn clade(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clade"));
         command
             .args(arguments)
             .env_clear()
             .env("CLADE_ENGINE", engine())
+            .env("CLADE_COLD", "1")
             .env("HOME", self.folder.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_CACHE_HOME", self.path("cache"))

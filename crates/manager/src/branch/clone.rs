@@ -27,6 +27,9 @@ pub struct CloneOrder {
     /// Whether their guests take themselves for their origin: they keep its host name, machine ID and
     /// SSH host keys. Random numbers differ all the same.
     pub keep_identity: bool,
+    /// Whether they count as machines of their image: what they come from is nothing that their user
+    /// knows of.
+    pub of_image: bool,
 }
 
 /// A clone that runs, and the connection over which its guest is let go on.
@@ -131,7 +134,7 @@ impl Machines {
         let folder = draft.folder().to_owned();
         let mut config = source.give_to(&folder)?;
         adapt(&mut config.network, order.outside.as_ref())?;
-        draft.become_clone(source, config, order.keep_identity);
+        draft.become_clone(source, config, order);
         Ok((draft.start_from(program(), source.saved())?, folder))
     }
 }
@@ -190,17 +193,12 @@ fn check(source: &Source<'_>) -> Result<(), Error> {
 }
 
 impl Draft {
-    fn become_clone(
-        &mut self,
-        source: &Source<'_>,
-        mut config: MachineConfig,
-        keep_identity: bool,
-    ) {
+    fn become_clone(&mut self, source: &Source<'_>, mut config: MachineConfig, order: &CloneOrder) {
         let spec = self.spec_mut();
         let origin = &source.spec;
-        spec.origin = Some(source.origin.clone());
+        spec.origin = (!order.of_image).then(|| source.origin.clone());
         spec.mac = Some(origin.mac());
-        if keep_identity {
+        if order.keep_identity {
             spec.unsettled = source.unsettled();
             spec.config = config;
             return;

@@ -4,18 +4,15 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clade_manager::{CloneOrder, Machines, Snapshot, Started, machine_of};
-use clade_ssh::Command;
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineSpec, OnFullDisk, Tier};
 
-use super::{Run, attach, leave_running, tell_ports};
+use super::{Run, attach, leave_running, shell, tell_ports};
+use crate::errand::{self, Errand};
 use crate::failure::Failure;
 use crate::stdin::Input;
 use crate::verbs::machine_process;
-use crate::{errand, remote, settle, size};
-
-/// What runs if nothing is named: what root would have.
-const SHELL: &str = "exec \"${SHELL:-/bin/sh}\" -l";
+use crate::{settle, size};
 
 impl Run {
     /// The template that is to be run, if it is one.
@@ -32,26 +29,30 @@ impl Run {
         self.check_fits(&frozen)?;
         let has_disk = frozen.config.disks.iter().any(|disk| !disk.read_only);
         let keeps = self.detach || self.name.is_some() || has_disk;
-        let command = match self.command()? {
+        let errand = match (self.command()?, &frozen.image) {
+            (Some(command), _) => Some(Errand {
+                command,
+                reads: self.interactive,
+                is_shell: false,
+            }),
             // Its console is where it was; whoever comes gets a shell of their own.
-            None if !self.detach && frozen.image.is_some() => Some(shell()?),
-            command => command,
+            (None, Some(image)) if !self.detach => Some(shell::for_input(image)?),
+            _ => None,
         };
-        let reads = self.interactive || self.command.is_empty();
         let any_port = self.network.wants_any_port();
         let order = CloneOrder {
             names: vec![self.name],
             temporary: self.rm || !keeps,
             outside: Some(self.network.outside()),
-            keep_identity: false,
+            ..CloneOrder::default()
         };
         let (started, connection) = make(template, &order)?;
         if any_port {
             tell_ports(&started);
         }
         let name = started.spec.name.clone();
-        if let Some(command) = command {
-            errand::run(started, connection, command, reads)
+        if let Some(errand) = errand {
+            errand::run(started, connection, errand, None)
         } else if self.detach {
             leave_running(started, connection)?;
             settle::in_background(std::slice::from_ref(&name))?;
@@ -115,7 +116,10 @@ impl Run {
 }
 
 /// Makes one machine.
-fn make(template: &Snapshot, order: &CloneOrder) -> Result<(Started, Connection), Failure> {
+pub(super) fn make(
+    template: &Snapshot,
+    order: &CloneOrder,
+) -> Result<(Started, Connection), Failure> {
     let mut made = None;
     let mut keep = |mut machines: Vec<_>| -> Result<(), Failure> {
         made = machines.pop();
@@ -123,18 +127,4 @@ fn make(template: &Snapshot, order: &CloneOrder) -> Result<(Started, Connection)
     };
     Machines::of_user()?.clone_snapshot(template, order, &machine_process::command, &mut keep)?;
     made.ok_or_else(|| Failure::new("no machine was made"))
-}
-
-/// A shell for whoever sits at the terminal, or else for the script on standard input.
-fn shell() -> Result<Command, Failure> {
-    let terminal = io::stdin().is_terminal();
-    let words: &[&str] = match terminal {
-        true => &["sh", "-c", SHELL],
-        false => &["sh"],
-    };
-    Ok(Command {
-        arguments: words.iter().map(ToString::to_string).collect(),
-        terminal: terminal.then(remote::terminal).transpose()?,
-        ..Command::default()
-    })
 }

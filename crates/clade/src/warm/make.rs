@@ -1,0 +1,130 @@
+//! Making a warm image: a machine of its own boots, which nobody else ever sees, and is frozen.
+
+use std::time::{Duration, Instant};
+
+use clade_manager::{Goal, Host, Machine, Machines, Order, State, Waited, WarmImages};
+use clade_vmm::control::{Connection, Request};
+use clade_vmm::outcome::Outcome;
+
+use super::{Shape, Wish};
+use crate::errand::Console;
+use crate::failure::Failure;
+use crate::verbs::machine_process;
+use crate::{root_disk, settle, size};
+
+/// A guest that is not ready after this time never will be.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Bytes that must be free on the disk: what is left over is the user's.
+const SPACE: u64 = 2 << 30;
+
+/// Makes it, unless somebody else does or has done so, when the user's own machine has booted.
+pub(crate) fn make(wish: &Wish) -> Result<(), Failure> {
+    let machines = Machines::of_user()?;
+    let images = WarmImages::beside(&machines)?;
+    let Some(_making) = images.claim(&wish.key)? else {
+        return Ok(());
+    };
+    if !has_booted(&machines, &wish.first)? {
+        return Ok(());
+    }
+    let _turn = images.turn()?;
+    match images.get(&wish.key) {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => {}
+        Err(_) => images.remove(&wish.key)?,
+    }
+    // What those left who were killed.
+    images.machines().list()?;
+    images.trim()?;
+    let made = check_room(&images, &wish.shape).and_then(|()| boot_and_freeze(&images, wish));
+    if let Err(Failure::Told(reason)) = &made {
+        images.note_failure(&wish.key, reason);
+    }
+    images.trim()?;
+    made
+}
+
+/// Waits until the machine of this id has booted. One that is gone had, or else so will not the next.
+fn has_booted(machines: &Machines, id: &str) -> Result<bool, Failure> {
+    let Ok(first) = machines.find(id) else {
+        return Ok(true);
+    };
+    Ok(
+        match first.wait_for(Goal::Ready, Some(Instant::now() + PATIENCE))? {
+            Waited::Reached(_) | Waited::Removed => true,
+            Waited::Missed(State::Stopped { outcome, .. }) => {
+                matches!(outcome, Outcome::PowerOff | Outcome::Stopped)
+            }
+            Waited::Missed(_) | Waited::TimedOut => false,
+        },
+    )
+}
+
+/// It is not to crowd anybody out.
+fn check_room(images: &WarmImages, shape: &Shape) -> Result<(), Failure> {
+    let free = clade_store::free_space(images.machines().folder())?;
+    if free < SPACE {
+        let (free, wanted) = (size::show(free), size::show(SPACE));
+        return Err(Failure::new(format!(
+            "{free} are free on the disk, {wanted} are wanted"
+        )));
+    }
+    let available = Host::of_this_machine()?.memory_available;
+    if available < shape.config.memory {
+        let (available, wanted) = (size::show(available), size::show(shape.config.memory));
+        return Err(Failure::new(format!(
+            "the host has {available} of free memory, {wanted} are wanted"
+        )));
+    }
+    Ok(())
+}
+
+fn boot_and_freeze(images: &WarmImages, wish: &Wish) -> Result<(), Failure> {
+    let Shape {
+        image,
+        config,
+        root,
+    } = &wish.shape;
+    let machines = images.machines();
+    let mut draft = machines.create(Order {
+        name: image.split(':').next().map(str::to_owned),
+        image: Some(image.clone()),
+        temporary: true,
+        config: config.clone(),
+    })?;
+    for (file, name) in [(&config.kernel, "kernel"), (&config.initrd, "initrd")] {
+        if let Some(file) = file {
+            draft.keep(file, name)?;
+        }
+    }
+    let kept = draft.config_mut();
+    kept.kernel = config.kernel.is_some().then(|| "kernel".into());
+    kept.initrd = config.initrd.is_some().then(|| "initrd".into());
+    if let Some(root) = root {
+        root_disk::add(&mut draft, root)?;
+    }
+    let (started, connection) = draft.start(machine_process::command())?;
+    let machine = machines.find(&started.spec.id)?;
+    let Connection { sender, receiver } = connection;
+    // It ends with this process.
+    sender.request(&Request::Attach { size: None })?;
+    let console = Console::listen(receiver)?;
+    let frozen = freeze(&machine, wish);
+    console.end(&sender);
+    frozen
+}
+
+fn freeze(machine: &Machine, wish: &Wish) -> Result<(), Failure> {
+    match machine.wait_for(Goal::Ready, Some(Instant::now() + PATIENCE))? {
+        Waited::Reached(_) => {}
+        other => {
+            return Err(Failure::new(format!(
+                "its machine does not become ready: {other:?}"
+            )));
+        }
+    }
+    settle::rehearse(machine)?;
+    machine.freeze(&wish.key, None, &mut |_| ())?;
+    Ok(())
+}
