@@ -55,8 +55,11 @@ const LEFT_OUT: [(&str, &str); 5] = [
 /// What tests are told: the engine, and to be brief.
 const ENVIRONMENT: &str =
     "CLADE_ENGINE=kvm CLADE_EXEC_MEGABYTES=10 CLADE_BRANCH_STEPS=10 CLADE_BRANCH_KILLS=3";
-/// How long all may take, in seconds, on a host that is busy, too.
+/// How long a machine may take, in seconds, on a host that is busy, too.
 const SECONDS: u64 = 900;
+/// QEMU's emulation of a processor with SVM has faults of its own (CONTRIBUTING.md): what fails must fail
+/// twice.
+const ATTEMPTS: u32 = 2;
 
 /// Where they go.
 const FOLDER: &str = "root/scripts";
@@ -89,26 +92,35 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     if tests.is_empty() {
         return Err(format!("no test is called {}", options.rest.join(" or ")));
     }
-    let boot = options.system.assemble(&Work::Script(script(&tests)))?;
-    let mut outcome = Outcome::default();
-    let ran = options.machine.run(&boot, |line| outcome.hear(line));
-    let unheard = tests.iter().filter(|test| !outcome.has(&test.name));
-    let unheard: Vec<&str> = unheard.map(|test| test.name.as_str()).collect();
-    if let Err(reason) = &ran {
-        println!("{reason}");
-    }
-    for name in &unheard {
-        println!("test {name} ... did not end");
-    }
-    for name in &outcome.failed {
-        println!("test {name} ... FAILED");
+    let mut passed = 0;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            println!("Once more, in another machine, what did not pass.");
+        }
+        let boot = options.system.assemble(&Work::Script(script(&tests)))?;
+        let mut outcome = Outcome::default();
+        let ran = options.machine.run(&boot, |line| outcome.hear(line));
+        if let Err(reason) = &ran {
+            println!("{reason}");
+        }
+        tests.retain(|test| !outcome.passed.contains(&test.name));
+        passed += outcome.passed.len();
+        for Test { name, .. } in &tests {
+            let how = match outcome.failed.contains(name) {
+                true => "FAILED",
+                false => "did not end",
+            };
+            println!("test {name} ... {how}");
+        }
+        if tests.is_empty() {
+            break;
+        }
     }
     for (name, reason) in LEFT_OUT {
         println!("SKIPPED {}: {reason}", name.trim_end_matches("::"));
     }
-    let failed = outcome.failed.len() + unheard.len();
-    println!("{} passed, {failed} failed", outcome.passed.len());
-    Ok(u8::from(failed > 0 || ran.is_err()))
+    println!("{passed} passed, {} failed", tests.len());
+    Ok(u8::from(!tests.is_empty()))
 }
 
 /// All tests, those first that say most in least time, with what they need in the machine.
@@ -169,11 +181,6 @@ impl Outcome {
         println!("== {name}: {}", if status == "0" { "ok" } else { "FAILED" });
         list.push(name.to_owned());
     }
-
-    fn has(&self, name: &str) -> bool {
-        let mut all = self.passed.iter().chain(&self.failed);
-        all.any(|known| known == name)
-    }
 }
 
 #[cfg(test)]
@@ -188,6 +195,5 @@ mod tests {
         }
         assert_eq!(outcome.passed, ["a"]);
         assert_eq!(outcome.failed, ["b", "d"]);
-        assert!(outcome.has("a") && outcome.has("d") && !outcome.has("c"));
     }
 }
