@@ -42,6 +42,17 @@ pub(crate) struct Errand {
     pub(crate) is_shell: bool,
 }
 
+impl Errand {
+    /// A command, which is no shell of the user's own.
+    pub(crate) fn command(command: Command, reads: bool) -> Self {
+        Self {
+            command,
+            reads,
+            is_shell: false,
+        }
+    }
+}
+
 /// Does it in a machine that has just been started, and ends the machine. Returns the command's exit
 /// status. Who has been in its guest already gives the connection that leads there.
 pub(crate) fn run(
@@ -63,7 +74,7 @@ pub(crate) fn run(
             Some(connection) => Ok(connection),
             None => clade_ssh::Connection::open(&socket, &key),
         };
-        match connected.and_then(|connection| Remote::start(&connection, errand.command.clone())) {
+        match connected.and_then(|connection| Remote::start(connection, errand.command.clone())) {
             Ok(remote) => break remote,
             Err(Error::NotReady | Error::NoSocket(_)) if !console.is_over() => {}
             Err(error) => return Err(console.failure(error, &started.spec.name)),

@@ -104,7 +104,7 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Connection::run`].
-    pub(crate) fn start(connection: &Connection, command: Command) -> Result<Self, Error> {
+    pub(crate) fn start(connection: Connection, command: Command) -> Result<Self, Error> {
         let terminal = command.terminal.is_some();
         let (process, streams) = connection.run(command)?;
         // From now on they are the command's; before, they end this process as ever.

@@ -15,6 +15,7 @@ use clade_vmm::record;
 use clade_vmm::spec::Unsettled;
 
 use crate::failure::Failure;
+use crate::verbs::exec::explain;
 use crate::verbs::settle_guests;
 
 /// A guest that has just gone on may not listen at once.
@@ -65,13 +66,13 @@ pub(crate) fn way_in(machine: &Machine) -> Result<PathBuf, Failure> {
 
 /// A connection to the machine's guest, once it knows what it must: the one over which it was told, if it
 /// was told just now. Refuses a machine that is paused.
-pub(crate) fn enter(machine: &Machine) -> Result<Result<Connection, Error>, Failure> {
+pub(crate) fn enter(machine: &Machine) -> Result<Connection, Failure> {
     machine.check_awake()?;
     if let Some(connection) = settle(machine)? {
-        return Ok(Ok(connection));
+        return Ok(connection);
     }
-    let (socket, key) = (machine.vsock()?, Key::of_user()?);
-    Ok(Connection::open(&socket, &key))
+    let connected = Connection::open(&machine.vsock()?, &Key::of_user()?);
+    connected.map_err(|error| explain(error, &machine.spec.name))
 }
 
 /// Tells the guest what it does not know yet, if there is anything, and returns the connection over which

@@ -141,17 +141,21 @@ impl GuestMemory {
     /// The number of the page that `at` is in, below [`GuestMemory::pages`]: the same wherever a
     /// machine's memory is mapped.
     pub(crate) fn page_number(&self, at: HostAddress) -> Option<u32> {
-        self.regions.iter().find_map(|region| {
-            let offset = at.0.checked_sub(region.host)? as u64;
-            (offset < region.length).then(|| region.first_page + (offset / PAGE_SIZE) as u32)
-        })
+        let (region, offset) = self.region_of(at)?;
+        Some(region.first_page + (offset / PAGE_SIZE) as u32)
     }
 
     /// The physical address of what is at `at`.
     pub(crate) fn physical(&self, at: HostAddress) -> Option<u64> {
+        let (region, offset) = self.region_of(at)?;
+        Some(region.start + offset)
+    }
+
+    /// The region that `at` is in, and how far in it.
+    fn region_of(&self, at: HostAddress) -> Option<(&Region, u64)> {
         self.regions.iter().find_map(|region| {
             let offset = at.0.checked_sub(region.host)? as u64;
-            (offset < region.length).then_some(region.start + offset)
+            (offset < region.length).then_some((region, offset))
         })
     }
 

@@ -220,7 +220,12 @@ impl Draft {
         started
     }
 
-    fn keep_boot_files(&mut self) -> Result<(), Error> {
+    /// Makes what the machine boots from part of it, as [`Draft::keep`] does. One that is to last has it
+    /// so anyway.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keep_boot_files(&mut self) -> Result<(), Error> {
         let config = &self.spec.config;
         let keep = |path: &Option<PathBuf>, name| match path {
             Some(path) if path.is_absolute() => self.keep(path, name).map(Some),

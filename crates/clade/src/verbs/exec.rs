@@ -64,10 +64,8 @@ impl Exec {
         let machine = Machines::of_user()?.find(&self.machine)?;
         let interactive = self.options.interactive;
         let command = self.options.command(self.command)?;
-        let explained = |error| explain(error, &machine.spec.name);
-        let connection = settle::enter(&machine)?.map_err(explained)?;
-        let remote = Remote::start(&connection, command).map_err(explained)?;
-        drop(connection);
+        let remote = Remote::start(settle::enter(&machine)?, command)
+            .map_err(|error| explain(error, &machine.spec.name))?;
         let exit = remote.serve(interactive)?;
         Ok(ExitCode::from(remote::status(&exit)?))
     }

@@ -31,7 +31,7 @@ use crate::stats::StatsFormat;
 use crate::stdin::Input;
 use crate::verbs::{console, machine_process};
 use crate::volume::{self, Volume};
-use crate::{arch, choice, remote, root_disk, session, size, style};
+use crate::{arch, choice, remote, root_disk, session, settle, size, style};
 
 use plan::Plan;
 use warm::Warm;
@@ -212,11 +212,7 @@ impl Run {
             warm.make_behind(&started.spec.id);
         }
         if let Some(command) = command {
-            let errand = Errand {
-                command,
-                reads,
-                is_shell: false,
-            };
+            let errand = Errand::command(command, reads);
             errand::run(started, connection, errand, None)
         } else if detach {
             let name = started.spec.name.clone();
@@ -356,6 +352,15 @@ fn first_screen(spec: &MachineSpec, title: &str) -> String {
 pub(crate) fn leave_running(started: Started, mut connection: Connection) -> Result<(), Failure> {
     let_run(&mut connection);
     left_running(started, connection)
+}
+
+/// The same for one that went on from memory, whose guest is told who it is meanwhile; prints its name.
+fn leave_settling(started: Started, connection: Connection) -> Result<ExitCode, Failure> {
+    let name = started.spec.name.clone();
+    leave_running(started, connection)?;
+    settle::in_background(std::slice::from_ref(&name))?;
+    writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Tells a machine that was started to run on its own; [`left_running`] waits until it does.

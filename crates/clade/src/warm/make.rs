@@ -93,14 +93,7 @@ fn boot_and_freeze(images: &WarmImages, wish: &Wish) -> Result<(), Failure> {
         temporary: true,
         config: config.clone(),
     })?;
-    for (file, name) in [(&config.kernel, "kernel"), (&config.initrd, "initrd")] {
-        if let Some(file) = file {
-            draft.keep(file, name)?;
-        }
-    }
-    let kept = draft.config_mut();
-    kept.kernel = config.kernel.is_some().then(|| "kernel".into());
-    kept.initrd = config.initrd.is_some().then(|| "initrd".into());
+    draft.keep_boot_files()?;
     if let Some(root) = root {
         root_disk::add(&mut draft, root)?;
     }

@@ -5,12 +5,14 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clade_store::Sha256;
+use clade_store::{Lock, Sha256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::document::Descriptor;
 use super::image::{OciImage, OciProcess, RECIPE};
 use super::name::Name;
+use super::source::Source;
 use crate::archive::Setup;
 use crate::kept::{self, Stamp};
 use crate::{Architecture, Error, ImageSummary, Progress};
@@ -120,6 +122,35 @@ impl Cache {
 
     pub(super) fn blob(&self, sum: Sha256) -> PathBuf {
         self.0.join("blobs").join(sum.to_string())
+    }
+
+    /// Nobody else fetches or removes a blob while this is held.
+    pub(super) fn lock_blob(
+        &self,
+        setup: &Setup,
+        sum: Sha256,
+        progress: &dyn Progress,
+    ) -> Result<Lock, Error> {
+        setup.lock(&format!("layer-{}", sum.short()), progress)
+    }
+
+    /// Brings a blob into the cache, unless it is there and intact. It stays there as long as the lock
+    /// is held.
+    pub(super) fn fetch(
+        &self,
+        setup: &Setup,
+        source: &mut dyn Source,
+        (descriptor, label): (&Descriptor, &str),
+        progress: &dyn Progress,
+    ) -> Result<(PathBuf, Lock), Error> {
+        let sum = descriptor.sha256()?;
+        let path = self.blob(sum);
+        clade_store::create_folder(path.parent().unwrap_or(&path))?;
+        let lock = self.lock_blob(setup, sum, progress)?;
+        if !path.exists() || Sha256::of_file(&path)? != sum {
+            source.blob(descriptor, label, &path, progress)?;
+        }
+        Ok((path, lock))
     }
 
     pub(super) fn root(&self, digest: Sha256) -> PathBuf {

@@ -41,7 +41,7 @@ impl Descriptor {
     pub(crate) fn new(media_type: &str, sha256: Sha256, size: u64) -> Self {
         Self {
             media_type: media_type.to_owned(),
-            digest: format!("sha256:{sha256}"),
+            digest: digest(sha256),
             size,
             ..Self::default()
         }
@@ -81,6 +81,11 @@ impl Descriptor {
 /// Reads `sha256:` and 64 hexadecimal digits.
 pub(crate) fn parse_digest(text: &str) -> Option<Sha256> {
     text.strip_prefix("sha256:")?.parse().ok()
+}
+
+/// A checksum as registries and documents have it.
+pub(crate) fn digest(sha256: Sha256) -> String {
+    format!("sha256:{sha256}")
 }
 
 /// For which machines something is.

@@ -199,14 +199,8 @@ impl Making<'_> {
         descriptor: &Descriptor,
         label: &str,
     ) -> Result<PathBuf, Error> {
-        let sum = descriptor.sha256()?;
-        let path = self.cache.blob(sum);
-        clade_store::create_folder(path.parent().unwrap_or(&path))?;
-        let lock = format!("layer-{}", sum.short());
-        let _lock = self.setup.lock(&lock, self.progress)?;
-        if !path.exists() || Sha256::of_file(&path)? != sum {
-            source.blob(descriptor, label, &path, self.progress)?;
-        }
+        let blob = (descriptor, label);
+        let (path, _) = self.cache.fetch(self.setup, source, blob, self.progress)?;
         Ok(path)
     }
 

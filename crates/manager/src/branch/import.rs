@@ -100,7 +100,7 @@ impl Machines {
     }
 
     /// The templates and snapshots that can be read.
-    fn kept(&self) -> Result<Vec<Snapshot>, Error> {
+    pub(super) fn kept(&self) -> Result<Vec<Snapshot>, Error> {
         let mut kept = self.templates()?.list()?.snapshots;
         kept.extend(self.snapshots()?.list()?.snapshots);
         Ok(kept)

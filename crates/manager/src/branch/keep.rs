@@ -1,13 +1,15 @@
 //! Having a running machine keep itself: it is given open files, and writes to them.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clade_store::FileName;
 use clade_vmm::control::{Connection, Event, MemoryOrder, Request, SnapshotOrder};
 use clade_vmm::machine::Taken;
 
+use super::code_cache;
 use crate::machine::Next;
 use crate::{Error, Machine};
 
@@ -23,11 +25,13 @@ pub(super) struct Files {
 
 /// Those for memory, devices and vCPUs.
 pub(super) struct MemoryFiles {
-    pub(super) order: MemoryOrder,
+    /// What the layer is called.
+    pub(super) name: FileName,
     pub(super) layer: File,
+    /// Earlier layers that are still there.
+    pub(super) layers: Vec<FileName>,
     pub(super) index: File,
     pub(super) state: File,
-    pub(super) code_cache: File,
 }
 
 /// A machine was not kept.
@@ -48,12 +52,31 @@ impl From<Error> for NotKept {
 
 impl Machine {
     /// Has the machine, which runs and is at the far end of `connection`, keep itself as it is at one
-    /// instant. `progress` is told of the
+    /// instant, with a new code cache in its folder where that is worth it. `progress` is told of the
     /// bytes of memory that were written so far.
     pub(super) fn keep(
         &self,
         connection: &mut Connection,
         files: &Files,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Taken, NotKept> {
+        let code_cache = files.memory.as_ref();
+        let code_cache = code_cache.map(|_| code_cache::create(&self.folder));
+        let code_cache = code_cache.transpose().map_err(|error| NotKept {
+            error,
+            switched: Some(Vec::new()),
+        })?;
+        let kept = self.keep_in_files(connection, files, code_cache.as_ref(), progress);
+        let is_new = kept.as_ref().is_ok_and(|taken| taken.code_cache);
+        code_cache::finish(&self.folder, is_new);
+        kept
+    }
+
+    fn keep_in_files(
+        &self,
+        connection: &mut Connection,
+        files: &Files,
+        code_cache: Option<&File>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Taken, NotKept> {
         let nothing = |error| NotKept {
@@ -62,7 +85,11 @@ impl Machine {
         };
         let path = |top: &Option<(PathBuf, File)>| top.as_ref().map(|(path, _)| path.clone());
         let order = SnapshotOrder {
-            memory: files.memory.as_ref().map(|memory| memory.order.clone()),
+            memory: files.memory.as_ref().map(|memory| MemoryOrder {
+                layer: memory.name.clone(),
+                layers: memory.layers.clone(),
+                has_code_cache: code_cache::is_there(&self.folder),
+            }),
             tops: files.tops.iter().map(path).collect(),
         };
         self.tell(connection, &Request::Snapshot(order))
@@ -70,7 +97,7 @@ impl Machine {
         loop {
             let reason = match self.next_event(connection, PATIENCE)? {
                 Next::Event(Event::SendFiles) => {
-                    let sent = connection.sender.files(&files.descriptors());
+                    let sent = connection.sender.files(&files.descriptors(code_cache));
                     sent.map_err(|error| self.no_answer(error.to_string()))?;
                     continue;
                 }
@@ -99,17 +126,14 @@ impl Machine {
 
 impl Files {
     /// In the order in which the machine expects them.
-    fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+    fn descriptors<'a>(&'a self, code_cache: Option<&'a File>) -> Vec<BorrowedFd<'a>> {
         let memory = self.memory.iter();
-        let memory = memory.flat_map(|memory| {
-            [
-                &memory.layer,
-                &memory.index,
-                &memory.state,
-                &memory.code_cache,
-            ]
-        });
+        let memory = memory.flat_map(|memory| [&memory.layer, &memory.index, &memory.state]);
         let tops = self.tops.iter().flatten().map(|(_, file)| file);
-        memory.chain(tops).map(AsFd::as_fd).collect()
+        memory
+            .chain(code_cache)
+            .chain(tops)
+            .map(AsFd::as_fd)
+            .collect()
     }
 }

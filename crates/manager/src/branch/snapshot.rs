@@ -4,7 +4,6 @@ use std::fs;
 
 use clade_store::Lock;
 use clade_store::snapshots::{Details, DraftSnapshot, MEMORY_INDEX, Origin, STATE, Snapshot};
-use clade_vmm::control::MemoryOrder;
 use clade_vmm::machine::Taken;
 use clade_vmm::spec::{MachineSpec, OriginSpec};
 
@@ -78,11 +77,9 @@ impl Machine {
         commit: impl FnOnce(DraftSnapshot, Details) -> Result<Snapshot, clade_store::Error>,
     ) -> Result<Snapshot, Error> {
         // Of what they share, nothing need be read again.
-        for others in [self.machines.snapshots()?, self.machines.templates()?] {
-            let known = others.list()?.snapshots;
-            let records = known.iter().flat_map(|one| one.manifest.files.values());
-            kept.draft.know(records.copied());
-        }
+        let known = self.machines.kept()?;
+        let records = known.iter().flat_map(|one| one.manifest.files.values());
+        kept.draft.know(records.copied());
         let details = kept.details(name)?;
         let snapshot = commit(kept.draft, details)?;
         self.same_as(&snapshot)?;
@@ -162,7 +159,6 @@ impl Machine {
                 draft.link(&self.folder.join(layer), layer)?;
             }
             files::drop_layers(&self.folder, &taken.layers)?;
-            code_cache::finish(&self.folder, taken.code_cache);
             code_cache::give(&self.folder, draft.folder());
         }
         Ok(Kept {
@@ -213,15 +209,11 @@ impl Machine {
         let name = files::layer_name(id)?;
         let layer = files::create(&self.folder.join(&name))?;
         Ok(MemoryFiles {
-            order: MemoryOrder {
-                layer: name,
-                layers,
-                has_code_cache: code_cache::is_there(&self.folder),
-            },
+            name,
             layer,
+            layers,
             index: draft.create(&name_of(MEMORY_INDEX)?)?,
             state: draft.create(&name_of(STATE)?)?,
-            code_cache: code_cache::create(&self.folder)?,
         })
     }
 
@@ -262,7 +254,6 @@ impl Machine {
         if let Ok(layer) = files::layer_name(id) {
             let _ = fs::remove_file(self.folder.join(layer));
         }
-        code_cache::finish(&self.folder, false);
     }
 
     /// Changes the machine's spec, whether it runs or not.

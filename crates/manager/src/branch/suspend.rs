@@ -10,7 +10,7 @@ use clade_store::digest::{FileRecord, KnownFiles};
 use clade_store::sealed::{self, Document};
 use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
 use clade_store::{FileName, Lock};
-use clade_vmm::control::{Connection, MemoryOrder};
+use clade_vmm::control::Connection;
 use clade_vmm::folder::SUSPENDED_FILE;
 use clade_vmm::machine::Taken;
 use clade_vmm::spec::SPEC_FILE;
@@ -100,25 +100,19 @@ impl Machine {
         let (index, state) = (name_of(MEMORY_INDEX)?, name_of(STATE)?);
         let keep = Files {
             memory: Some(MemoryFiles {
-                order: MemoryOrder {
-                    layer: layer.clone(),
-                    layers,
-                    has_code_cache: code_cache::is_there(folder),
-                },
+                name: layer.clone(),
                 layer: create(&layer)?,
+                layers,
                 index: create(&index)?,
                 state: create(&state)?,
-                code_cache: code_cache::create(folder)?,
             }),
             tops: self.spec.config.disks.iter().map(|_| None).collect(),
         };
         let kept = self.keep(&mut self.connect()?, &keep, progress);
         let taken = kept.map_err(|failed| {
             let _ = fs::remove_file(folder.join(&layer));
-            code_cache::finish(folder, false);
             failed.error
         })?;
-        code_cache::finish(folder, taken.code_cache);
         let known = self.known_files();
         let mut records = Vec::new();
         for name in taken.layers.iter().chain([&index, &state]) {

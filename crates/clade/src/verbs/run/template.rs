@@ -1,18 +1,18 @@
 //! `clade run TEMPLATE`: a machine that goes on from where another was frozen.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clade_manager::{CloneOrder, Machines, Snapshot, Started, machine_of};
 use clade_vmm::control::Connection;
 use clade_vmm::spec::{MachineSpec, OnFullDisk, Tier};
 
-use super::{Run, attach, leave_running, shell, tell_ports};
+use super::{Run, attach, leave_settling, shell, tell_ports};
 use crate::errand::{self, Errand};
 use crate::failure::Failure;
+use crate::size;
 use crate::stdin::Input;
 use crate::verbs::machine_process;
-use crate::{settle, size};
 
 impl Run {
     /// The template that is to be run, if it is one.
@@ -30,11 +30,7 @@ impl Run {
         let has_disk = frozen.config.disks.iter().any(|disk| !disk.read_only);
         let keeps = self.detach || self.name.is_some() || has_disk;
         let errand = match (self.command()?, &frozen.image) {
-            (Some(command), _) => Some(Errand {
-                command,
-                reads: self.interactive,
-                is_shell: false,
-            }),
+            (Some(command), _) => Some(Errand::command(command, self.interactive)),
             // Its console is where it was; whoever comes gets a shell of their own.
             (None, Some(image)) if !self.detach => Some(shell::for_input(image)?),
             _ => None,
@@ -50,14 +46,10 @@ impl Run {
         if any_port {
             tell_ports(&started);
         }
-        let name = started.spec.name.clone();
         if let Some(errand) = errand {
             errand::run(started, connection, errand, None)
         } else if self.detach {
-            leave_running(started, connection)?;
-            settle::in_background(std::slice::from_ref(&name))?;
-            writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
-            Ok(ExitCode::SUCCESS)
+            leave_settling(started, connection)
         } else {
             let input = match io::stdin().is_terminal() {
                 true => Input::Terminal,

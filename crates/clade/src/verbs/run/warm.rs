@@ -1,6 +1,6 @@
 //! A machine of an image that does not boot: it goes on from the warm image of its shape.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use clade_vmm::control::{Connection, Request};
 use clade_vmm::spec::{NetworkSpec, OnFullDisk, Tier};
 
 use super::plan::Plan;
-use super::{Run, attach, first_screen, leave_running, shell, tell_ports, template};
+use super::{Run, attach, first_screen, leave_settling, shell, tell_ports, template};
 use crate::errand::{self, Errand};
 use crate::failure::Failure;
 use crate::stdin::Input;
@@ -71,11 +71,10 @@ impl Run {
             return Ok(None);
         }
         Ok(match self.command()? {
-            Some(command) => Some(Purpose::Command(Box::new(Errand {
-                command,
-                reads: self.interactive,
-                is_shell: false,
-            }))),
+            Some(command) => {
+                let errand = Errand::command(command, self.interactive);
+                Some(Purpose::Command(Box::new(errand)))
+            }
             None if self.detach => Some(Purpose::Detached),
             None if io::stdin().is_terminal() => Some(Purpose::Shell),
             None if clade_images::is_mini(image) => Some(Purpose::Script),
@@ -204,12 +203,7 @@ impl Warm {
                 let input = Input::ReadyScript;
                 attach(started, connection, input, &plan.title, None, false)
             }
-            Purpose::Detached => {
-                leave_running(started, connection)?;
-                settle::in_background(std::slice::from_ref(&name))?;
-                writeln!(io::stdout(), "{name}").map_err(|error| Failure::of_output(&error))?;
-                Ok(ExitCode::SUCCESS)
-            }
+            Purpose::Detached => leave_settling(started, connection),
         }
     }
 }

@@ -129,9 +129,8 @@ fn run_in(machine: &Machine, script: &[&str]) -> Result<(), Failure> {
             .collect(),
         ..Command::default()
     };
-    let connection = settle::enter(machine)?.map_err(|error| explain(error, name))?;
-    let remote = Remote::start(&connection, command).map_err(|error| explain(error, name))?;
-    drop(connection);
+    let remote =
+        Remote::start(settle::enter(machine)?, command).map_err(|error| explain(error, name))?;
     let exit = remote.serve(false)?;
     match remote::status(&exit)? {
         0 => Ok(()),

@@ -109,6 +109,30 @@ fn key(letter: char) -> u8 {
     u8::try_from(letter).expect("a key of ASCII")
 }
 
+/// Makes the steps of programs for one kind of processor.
+trait Assembler {
+    /// Prints a text.
+    fn put(&mut self, text: &str);
+    /// Prints a line so many thousand times.
+    fn print_often(&mut self, line: &str, thousands: u16);
+    /// Prints what is typed until `last` was; at the one key of `reset`, writes its value to the finisher.
+    fn echo(&mut self, last: u8, reset: Option<(u8, u32)>);
+    /// Writes to the finisher.
+    fn finish(&mut self, value: u32);
+    /// Runs for ever.
+    fn spin(&mut self);
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Print(text) => self.put(text),
+            Step::PrintOften { line, thousands } => self.print_often(line, *thousands),
+            Step::Echo { last, reset } => self.echo(*last, *reset),
+            Step::Finish(value) => self.finish(*value),
+            Step::Spin => self.spin(),
+        }
+    }
+}
+
 /// An ELF executable for a machine of this number, that is loaded to `address` and entered there.
 pub(crate) fn elf(machine: u16, address: u32, code: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();

@@ -1,6 +1,6 @@
 //! Programs for RISC-V, after the RISC-V manual, volume I.
 
-use super::{Program, Step};
+use super::{Assembler, Program, Step};
 
 /// Where QEMU's `virt` board has a kernel's memory, its UART and its test finisher.
 const LOAD_ADDRESS: u32 = 0x8020_0000;
@@ -32,17 +32,7 @@ pub(super) fn program(steps: &[Step]) -> Program {
 #[derive(Default)]
 struct Code(Vec<u32>);
 
-impl Code {
-    fn step(&mut self, step: &Step) {
-        match step {
-            Step::Print(text) => self.put(text),
-            Step::PrintOften { line, thousands } => self.print_often(line, *thousands),
-            Step::Echo { last, reset } => self.echo(*last, *reset),
-            Step::Finish(value) => self.finish(*value),
-            Step::Spin => self.emit(JUMP_TO_SELF),
-        }
-    }
-
+impl Assembler for Code {
     fn print_often(&mut self, line: &str, thousands: u16) {
         assert!(
             line.len() < 400 && thousands < 2048,
@@ -93,6 +83,12 @@ impl Code {
         }
     }
 
+    fn spin(&mut self) {
+        self.emit(JUMP_TO_SELF);
+    }
+}
+
+impl Code {
     fn emit(&mut self, word: u32) {
         self.0.push(word);
     }

@@ -1,6 +1,6 @@
 //! Programs for x86-64 that begin in 64-bit mode, after the Intel SDM, volume 2.
 
-use super::{Program, Step};
+use super::{Assembler, Program, Step};
 
 /// Where the PC has memory that nothing else uses, and its test finisher.
 const LOAD_ADDRESS: u32 = 0x10_0000;
@@ -36,17 +36,7 @@ pub(super) fn program(steps: &[Step]) -> Program {
 /// A program under construction.
 struct Code(Vec<u8>);
 
-impl Code {
-    fn step(&mut self, step: &Step) {
-        match step {
-            Step::Print(text) => self.put(text),
-            Step::PrintOften { line, thousands } => self.print_often(line, *thousands),
-            Step::Echo { last, reset } => self.echo(*last, *reset),
-            Step::Finish(value) => self.finish(*value),
-            Step::Spin => self.0.extend(SPIN),
-        }
-    }
-
+impl Assembler for Code {
     fn put(&mut self, text: &str) {
         for byte in text.bytes() {
             self.0.extend([0xb0, byte, OUT]); // mov al, imm8
@@ -91,6 +81,12 @@ impl Code {
         self.0.extend(SPIN);
     }
 
+    fn spin(&mut self) {
+        self.0.extend(SPIN);
+    }
+}
+
+impl Code {
     /// cmp al, imm8.
     fn compare(&mut self, byte: u8) {
         self.0.extend([0x3c, byte]);

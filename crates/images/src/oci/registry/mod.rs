@@ -24,7 +24,7 @@ use oci_client::{Client, Reference};
 use tokio::runtime::{self, Runtime};
 
 use crate::download::{Failure, Piece, Remote, download, retry};
-use crate::oci::document::{Descriptor, MAX_DOCUMENT};
+use crate::oci::document::{Descriptor, MAX_DOCUMENT, digest};
 use crate::oci::source::Source;
 use crate::release::Expected;
 use crate::{Error, Progress};
@@ -125,7 +125,7 @@ impl Source for Registry {
     }
 
     fn manifest(&mut self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        let digest = format!("sha256:{}", descriptor.sha256()?);
+        let digest = digest(descriptor.sha256()?);
         self.fetch_manifest(&self.reference.clone_with_digest(digest))
     }
 
@@ -140,7 +140,7 @@ impl Source for Registry {
         let blob = Blob {
             registry: self,
             name: self.reference.to_string(),
-            digest: format!("sha256:{sha256}"),
+            digest: digest(sha256),
             label,
         };
         let expected = Expected {

@@ -17,6 +17,7 @@ use oci_client::{Reference, RegistryOperation};
 
 use super::Registry;
 use crate::download::{Failure, retry};
+use crate::oci::document::digest;
 use crate::{Error, Progress};
 
 /// Bytes that are sent by one request, and so held in memory: what registries surely take.
@@ -137,10 +138,6 @@ impl Registry {
         let name = self.reference.to_string();
         retry(&name, self.pause, attempt).map_err(|error| self.purpose.of_registry(&name, error))
     }
-}
-
-fn digest(sha256: Sha256) -> String {
-    format!("sha256:{sha256}")
 }
 
 /// A file, piece by piece.

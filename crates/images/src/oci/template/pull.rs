@@ -55,7 +55,8 @@ impl<'a> RemoteTemplate<'a> {
         let artifact = Artifact::parse(&json, &name)?;
         let cache = Cache::of(&setup);
         let lock = setup.share(LOCK, progress)?;
-        let manifest = read_manifest(&mut registry, &cache, &artifact.config, &name, progress)?;
+        let config = (&artifact.config, &*name);
+        let manifest = read_manifest(&setup, &cache, &mut registry, config, progress)?;
         check_files(&artifact, &manifest, &name)?;
         Ok(Self {
             setup,
@@ -94,16 +95,11 @@ impl<'a> RemoteTemplate<'a> {
     pub fn open(&mut self, file: &FileName) -> Result<impl Read + use<>, Error> {
         let missing = || no_file(&self.name, file);
         let descriptor = self.files.get(file).ok_or_else(missing)?;
-        let sum = descriptor.sha256()?;
-        let path = self.cache.blob(sum);
-        let _lock = lock(&self.setup, sum, self.progress)?;
-        fetch(
-            &mut self.registry,
-            descriptor,
-            file.as_str(),
-            &path,
-            self.progress,
-        )?;
+        let blob = (descriptor, file.as_str());
+        let registry = &mut self.registry;
+        let (path, _lock) = self
+            .cache
+            .fetch(&self.setup, registry, blob, self.progress)?;
         let packed = open(&path)?;
         self.fetched.insert(file.clone(), path);
         decompress(BufReader::with_capacity(1 << 20, packed))
@@ -127,7 +123,9 @@ impl<'a> RemoteTemplate<'a> {
             let content = self.manifest.files[file].blake3;
             self.cache
                 .remember_packed(content, &packed, self.registry.repository())?;
-            let _lock = lock(&self.setup, packed.sha256, self.progress)?;
+            let _lock = self
+                .cache
+                .lock_blob(&self.setup, packed.sha256, self.progress)?;
             // Two files may have been one blob, and somebody else may have fetched it, too.
             let _ = fs::remove_file(path);
         }
@@ -135,39 +133,18 @@ impl<'a> RemoteTemplate<'a> {
     }
 }
 
-/// Nobody else fetches or removes a blob while this is held.
-fn lock(setup: &Setup, blob: Sha256, progress: &dyn Progress) -> Result<Lock, Error> {
-    setup.lock(&format!("layer-{}", blob.short()), progress)
-}
-
-/// Brings a blob to this file, unless it is there and intact.
-fn fetch(
-    registry: &mut Registry,
-    descriptor: &Descriptor,
-    label: &str,
-    path: &Path,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    clade_store::create_folder(path.parent().unwrap_or(path))?;
-    match path.exists() && Sha256::of_file(path)? == descriptor.sha256()? {
-        true => Ok(()),
-        false => registry.blob(descriptor, label, path, progress),
-    }
-}
-
 fn read_manifest(
-    registry: &mut Registry,
+    setup: &Setup,
     cache: &Cache,
-    config: &Descriptor,
-    name: &str,
+    registry: &mut Registry,
+    (config, name): (&Descriptor, &str),
     progress: &dyn Progress,
 ) -> Result<Manifest, Error> {
     if config.size > Manifest::LONGEST {
         let reason = format!("its manifest has {} bytes", config.size);
         return Err(Error::malformed(format!("the template {name}"), reason));
     }
-    let path = cache.blob(config.sha256()?);
-    fetch(registry, config, "manifest", &path, progress)?;
+    let (path, _lock) = cache.fetch(setup, registry, (config, "manifest"), progress)?;
     let json = fs::read(&path).map_err(|error| clade_store::Error::io("read", &path, error))?;
     let _ = fs::remove_file(&path);
     Ok(Manifest::parse(&json, Path::new(name))?)
