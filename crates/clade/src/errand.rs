@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clade_guest::{Command, Error, Exit, Key};
 use clade_manager::{Machine, Machines, Started};
-use clade_ssh::{Command, Error, Exit, Key};
 use clade_vmm::control::{Connection, Request, Sender};
 
 use crate::failure::Failure;
@@ -59,7 +59,7 @@ pub(crate) fn run(
     started: Started,
     connection: Connection,
     errand: Errand,
-    entered: Option<clade_ssh::Connection>,
+    entered: Option<clade_guest::Connection>,
 ) -> Result<ExitCode, Failure> {
     let machine = Machines::of_user()?.find(&started.spec.id)?;
     let socket = machine.vsock()?;
@@ -72,7 +72,7 @@ pub(crate) fn run(
     let remote = loop {
         let connected = match connection.take() {
             Some(connection) => Ok(connection),
-            None => clade_ssh::Connection::open(&socket, &key),
+            None => clade_guest::Connection::open(&socket, &key),
         };
         match connected.and_then(|connection| Remote::start(connection, errand.command.clone())) {
             Ok(remote) => break remote,

@@ -4,9 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clade_guest::Key;
 use clade_images::{Firmware, FirmwareName, Source, nocloud};
 use clade_manager::Draft;
-use clade_ssh::Key;
 use clade_vmm::spec::{DiskSpec, FlashSpec, MachineConfig};
 
 use crate::failure::Failure;

@@ -11,7 +11,7 @@ use std::{env, io::Stdin};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use clade_ssh::{
+use clade_guest::{
     Command, Connection, Control, Error, Exit, Input, Key, Process, Streams, Terminal,
 };
 use clade_vmm::vsock::NOTIFY_PORT;
@@ -104,7 +104,7 @@ impl Remote {
     ///
     /// # Errors
     /// As [`Connection::run`].
-    pub(crate) fn start(connection: Connection, command: Command) -> Result<Self, Error> {
+    pub(crate) fn start(mut connection: Connection, command: Command) -> Result<Self, Error> {
         let terminal = command.terminal.is_some();
         let (process, streams) = connection.run(command)?;
         // From now on they are the command's; before, they end this process as ever.

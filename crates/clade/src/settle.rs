@@ -2,16 +2,16 @@
 //! they are. It is done before anybody is let in, once, with what every image has.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::iter;
 use std::path::PathBuf;
 use std::process::{self, Stdio};
 use std::ptr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use clade_guest::{Command, Connection, Error, Key};
 use clade_manager::{Machine, TEMPLATE_KEY_FILE};
-use clade_ssh::{Command, Connection, Error, Key};
-use clade_vmm::record;
 use clade_vmm::spec::Unsettled;
 
 use crate::failure::Failure;
@@ -27,32 +27,54 @@ const LONG: Duration = Duration::from_secs(3);
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
 
-/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS NAME OLD KEY TEMPLATE-KEY`, whose last words may be
-/// empty; OLD is names with `\|` between them. Random numbers differ by now, by the VM generation ID. In place of the template's key, and of
-/// that of who made the template, the user's is let in. Whole seconds are no reason to set a clock back that is right.
+/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS KEY TEMPLATE-KEY NAME OLD...`, of which all but the first two
+/// may be missing, and any empty; its input is a host key for SSH. Random numbers differ by now, by the VM generation ID.
+/// In place of the template's key, and of that of who made the template, the user's is let in. Whole seconds are no
+/// reason to set a clock back that is right; without any the clock is right. Programs are run only where a shell does
+/// not do: there is nothing in memory of most of them.
 const SCRIPT: &str = r#"
-ahead=$(($(date +%s) - $1))
-[ $ahead -ge -1 ] && [ $ahead -le 1 ] || date -s "@$1" >/dev/null
-keys=/proc/1/root/root/.ssh/authorized_keys
-if [ "$5" ]; then
-    maker=$(grep -F "$5" $keys | cut -d' ' -f3)
-    others=$(grep -vF -e "$5" -e "${maker:-$5}" $keys)
-    echo "ssh-ed25519 $4${others:+
+root=
+[ ! -e /oci/start ] || root=/image
+if [ "$1" ]; then
+    ahead=$(($(date +%s) - $1))
+    [ $ahead -ge -1 ] && [ $ahead -le 1 ] || date -s "@$1" >/dev/null
+fi
+if [ "$3" ]; then
+    keys=/proc/1/root/root/.ssh/authorized_keys
+    maker=$(grep -F "$3" $keys | cut -d' ' -f3)
+    others=$(grep -vF -e "$3" -e "${maker:-$3}" $keys)
+    echo "ssh-ed25519 $2${others:+
 $others}" >$keys
 fi
-[ "$2" ] || exit 0
-echo "$2" >/proc/sys/kernel/hostname
-[ ! -w /etc/hostname ] || echo "$2" >/etc/hostname
-[ ! -w /etc/hosts ] || sed -i "s/\([[:space:]]\)\($3\)\([[:space:].]\|\$\)/\1$2\3/g" /etc/hosts
-if [ -s /etc/machine-id ]; then
-    read -r id </proc/sys/kernel/random/uuid
-    echo "$id" | sed s/-//g >/etc/machine-id
+[ "$4" ] || exit 0
+name=$4
+shift 4
+echo "$name" >/proc/sys/kernel/hostname
+[ ! -w $root/etc/hostname ] || echo "$name" >$root/etc/hostname
+if [ -w $root/etc/hosts ]; then
+    hosts=
+    while read -r line; do hosts="$hosts $line "; done <$root/etc/hosts
+    for old; do
+        case $hosts in *[[:space:]]"$old"[[:space:].]*)
+            sed -i "s/\([[:space:]]\)$old\([[:space:].]\|\$\)/$name/g" $root/etc/hosts ;;
+        esac
+    done
 fi
-for key in /etc/ssh/ssh_host_*_key; do
+if [ -s $root/etc/machine-id ]; then
+    read -r id </proc/sys/kernel/random/uuid
+    (IFS=- && set -- $id && echo "$1$2$3$4$5" >$root/etc/machine-id)
+fi
+for key in $root/etc/ssh/ssh_host_*_key; do
     [ -e "$key" ] || continue
-    kind=${key#*ssh_host_}
-    rm -f "$key" "$key.pub"
-    ssh-keygen -q -t "${kind%_key}" -N '' -f "$key"
+    kind=${key##*/ssh_host_}
+    kind=${kind%_key}
+    if [ "$kind" = ed25519 ]; then
+        read -r public && echo "$public" >"$key.pub"
+        while read -r line; do echo "$line"; done >"$key"
+    else
+        rm -f "$key" "$key.pub"
+        ssh-keygen -q -t "$kind" -N '' -f "$key"
+    fi
 done
 "#;
 
@@ -87,15 +109,18 @@ pub(crate) fn settle(machine: &Machine) -> Result<Option<Connection>, Failure> {
         if spec.image.is_none() {
             return Ok(());
         }
-        let (name, before) = match unsettled {
-            Unsettled::Identity { before } => (spec.name.as_str(), before.join(r"\|")),
-            Unsettled::Clock => ("", String::new()),
+        let names: Vec<&str> = match unsettled {
+            Unsettled::Identity { before } => {
+                let before = before.iter().map(String::as_str);
+                iter::once(spec.name.as_str()).chain(before).collect()
+            }
+            Unsettled::Clock => Vec::new(),
         };
         let began = Instant::now();
-        told_by = Some(tell(machine, [name, &before])?);
+        told_by = Some(tell(machine, &names)?);
         if began.elapsed() > LONG {
             // Perhaps it was paused, and then took an old time for the present.
-            told_by = Some(tell(machine, ["", ""])?);
+            told_by = Some(tell(machine, &[])?);
         }
         Ok::<(), Failure>(())
     })?;
@@ -106,11 +131,11 @@ pub(crate) fn settle(machine: &Machine) -> Result<Option<Connection>, Failure> {
 /// needs is in memory then.
 pub(crate) fn rehearse(machine: &Machine) -> Result<(), Failure> {
     let name = machine.spec.name.as_str();
-    tell(machine, [name, name]).map(drop)
+    tell(machine, &[name, name]).map(drop)
 }
 
-/// Tells the guest what time it is, and `[NAME, OLD]` of the script.
-fn tell(machine: &Machine, names: [&str; 2]) -> Result<Connection, Failure> {
+/// Tells the guest what time it is, and its name and those that it had, if there are any.
+fn tell(machine: &Machine, names: &[&str]) -> Result<Connection, Failure> {
     let failed = |reason: String| {
         let name = &machine.spec.name;
         Failure::new(format!(
@@ -122,23 +147,9 @@ fn tell(machine: &Machine, names: [&str; 2]) -> Result<Connection, Failure> {
     let file = machine.folder().join(TEMPLATE_KEY_FILE);
     let template = file.exists().then(|| Key::from_file(file.clone()));
     let template = template.transpose()?;
-    let keys = match &template {
-        Some(key) => [user.base64(), key.base64()],
-        None => Default::default(),
-    };
-    let keys = keys.iter().map(String::as_str);
-    let seconds = record::now().to_string();
-    let arguments = ["sh", "-c", SCRIPT, "sh", &seconds]
-        .into_iter()
-        .chain(names)
-        .chain(keys);
-    let command = Command {
-        arguments: arguments.map(str::to_owned).collect(),
-        ..Command::default()
-    };
     let mut key = template.as_ref().unwrap_or(&user);
     let deadline = Instant::now() + PATIENCE;
-    let connection = loop {
+    let mut connection = loop {
         match Connection::open(&socket, key) {
             Err(Error::NotReady) if Instant::now() < deadline => thread::sleep(ASK),
             // It was told so before, and then something went wrong.
@@ -146,8 +157,34 @@ fn tell(machine: &Machine, names: [&str; 2]) -> Result<Connection, Failure> {
             opened => break opened.map_err(|error| failed(error.to_string()))?,
         }
     };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    let seconds = match connection.is_agent() {
+        true => String::new(),
+        false => now.as_secs().to_string(),
+    };
+    let keys = match &template {
+        Some(template) => [user.base64(), template.base64()],
+        None => Default::default(),
+    };
+    let [user, template_key] = keys.each_ref().map(String::as_str);
+    let arguments = ["sh", "-c", SCRIPT, "sh", &seconds, user, template_key];
+    let command = Command {
+        arguments: arguments
+            .iter()
+            .chain(names)
+            .map(|&word| word.to_owned())
+            .collect(),
+        clock: Some(now),
+        outer: true,
+        ..Command::default()
+    };
     let started = connection.run(command);
     let (process, mut streams) = started.map_err(|error| failed(error.to_string()))?;
+    if !names.is_empty() {
+        // A guest without an SSH server does not read it.
+        let _ = streams.input.write_all(Key::new_pair()?.as_bytes());
+    }
     drop(streams.input);
     let mut said = String::new();
     // Little comes, so that neither stream has to wait for the other.

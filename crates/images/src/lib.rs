@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod agent;
 mod archive;
 mod control;
 pub mod cpio;

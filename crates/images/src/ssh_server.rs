@@ -1,18 +1,9 @@
-//! What serves SSH on the socket device of a guest that is an initramfs of ours: dropbear from
-//! Debian, and what listens for it.
+//! The ways into a guest that is an initramfs of ours: the agent, and dropbear from Debian, which serves SSH, behind it.
 
 use std::io;
 
 use crate::archive::{Architecture, Archive, PackageRecord};
-use crate::{Error, cpio};
-
-/// Listens on a port of the socket device; made from `vsock-serve-ARCHITECTURE.s` beside it.
-fn vsock_serve(architecture: Architecture) -> &'static [u8] {
-    match architecture {
-        Architecture::Riscv64 => include_bytes!("../guest/vsock-serve-riscv64"),
-        Architecture::Amd64 => include_bytes!("../guest/vsock-serve-x86-64"),
-    }
-}
+use crate::{Error, agent, cpio};
 
 /// A file that is taken: from which package, where it lies there without `usr/`, and where it goes.
 struct Part {
@@ -60,7 +51,7 @@ pub(crate) fn recipe(architecture: Architecture) -> impl AsRef<[u8]> {
     let parts = parts(architecture);
     let paths = parts.iter().flat_map(|part| [&*part.from, &*part.to]);
     let mut recipe = paths.collect::<Vec<_>>().join(" ").into_bytes();
-    recipe.extend(vsock_serve(architecture));
+    recipe.extend(agent::program(architecture));
     recipe
 }
 
@@ -132,8 +123,7 @@ impl SshServer {
             &format!("{folder}/{loader}"),
             &format!("{up}{libraries}/{loader}"),
         )?;
-        let vsock_serve = vsock_serve(self.architecture);
-        initrd.file("usr/sbin/vsock-serve", 0o755, vsock_serve)?;
+        initrd.file(agent::PATH, 0o755, agent::program(self.architecture))?;
         // For its host key, and for the keys that may come in.
         initrd.folder("etc/dropbear")?;
         initrd.folder("root/.ssh")
@@ -142,54 +132,7 @@ impl SshServer {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
-    use std::process::Command;
-
     use super::*;
-
-    /// Assembles a source as it says itself, and compares.
-    fn check_source(architecture: Architecture, name: &str, assembler: [&str; 2], linker: &[&str]) {
-        let source = format!("{}/guest/{name}.s", env!("CARGO_MANIFEST_DIR"));
-        let folder = tempfile::tempdir().unwrap();
-        let (object, program) = (folder.path().join("o"), folder.path().join("p"));
-        let assembled = Command::new(assembler[0])
-            .args([assembler[1], &source, "-o"])
-            .arg(&object)
-            .status();
-        let Ok(status) = assembled else {
-            let package = assembler[0].trim_end_matches("-as").replace('_', "-");
-            println!(
-                "SKIPPED: there is no {} (package binutils-{package})",
-                assembler[0]
-            );
-            return;
-        };
-        assert!(status.success());
-        let status = Command::new(linker[0])
-            .args(&linker[1..])
-            .args(["-n", "-s", "--build-id=none", "-o"])
-            .args([&program, &object])
-            .status()
-            .unwrap();
-        assert!(status.success());
-        assert!(std::fs::read(program).unwrap() == vsock_serve(architecture));
-    }
-
-    #[test]
-    fn what_listens_is_what_its_source_says() {
-        check_source(
-            Architecture::Riscv64,
-            "vsock-serve-riscv64",
-            ["riscv64-linux-gnu-as", "-march=rv64imac"],
-            &["riscv64-linux-gnu-ld"],
-        );
-        check_source(
-            Architecture::Amd64,
-            "vsock-serve-x86-64",
-            ["x86_64-linux-gnu-as", "-mx86-used-note=no"],
-            &["x86_64-linux-gnu-ld", "-z", "noseparate-code"],
-        );
-    }
 
     #[test]
     fn libraries_are_found_by_the_name_that_programs_want() {

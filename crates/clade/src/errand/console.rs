@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use clade_ssh::Error;
+use clade_guest::Error;
 use clade_vmm::control::{Event, FromMachine, Receiver, Request, Sender};
 use clade_vmm::outcome::Outcome;
 

@@ -6,9 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
+use clade_guest::{Command, Exit, Key, Output, Process, Streams};
 use clade_images::Progress;
 use clade_manager::{Machine, Machines};
-use clade_ssh::{Command, Exit, Key, Output, Process, Streams};
 
 use crate::failure::Failure;
 use crate::progress::Shown;

@@ -3,8 +3,8 @@
 use std::env;
 use std::process::ExitCode;
 
+use clade_guest::{Command, Error};
 use clade_manager::Machines;
-use clade_ssh::{Command, Error};
 
 use crate::failure::Failure;
 use crate::remote::{self, Remote};
@@ -79,6 +79,7 @@ impl Options {
             folder: self.workdir,
             user: self.user,
             terminal: self.tty.then(remote::terminal).transpose()?,
+            ..Command::default()
         })
     }
 }

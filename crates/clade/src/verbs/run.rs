@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clade_guest::Command;
 use clade_manager::{Host, Machines, Started};
-use clade_ssh::Command;
 use clade_vmm::control::{self, Connection, Event, FromMachine};
 use clade_vmm::outcome::Outcome;
 use clade_vmm::spec::{EngineKind, Interrupts, MachineSpec, SerialName, Tier};

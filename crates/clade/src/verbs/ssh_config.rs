@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clade_guest::Key;
 use clade_manager::Machines;
-use clade_ssh::Key;
 
 use crate::failure::Failure;
 use crate::verbs::ssh_proxy;

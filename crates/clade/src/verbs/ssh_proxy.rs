@@ -27,7 +27,7 @@ impl SshProxy {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let name = self.host.strip_suffix(SUFFIX).unwrap_or(&self.host);
         let machine = Machines::of_user()?.find(name)?;
-        let mut guest = clade_ssh::connect(&settle::way_in(&machine)?, clade_ssh::PORT)
+        let mut guest = clade_guest::connect(&settle::way_in(&machine)?, clade_guest::SSH_PORT)
             .map_err(|error| explain(error, &machine.spec.name))?;
         let mut to_guest = guest.try_clone()?;
         thread::spawn(move || {

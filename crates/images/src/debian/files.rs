@@ -1,13 +1,17 @@
 //! What Clade adds to the packages: settings of a machine that has no screen and one user.
 
 use clade_ext4::{Builder, Metadata};
+use clade_store::Sha256;
 
 use super::{suites, system::Plan};
+use crate::agent;
 use crate::archive::Architecture;
 
 /// Where the first boot finds its script; it removes the folder.
 pub(crate) const CONFIGURE: &str = "usr/lib/clade/configure";
 const PACKAGES: &str = "usr/lib/clade/packages";
+
+const AGENT_SERVICE: &str = include_str!("../../guest/debian/agent.service");
 
 /// The script of the first boot.
 fn script(architecture: Architecture) -> String {
@@ -15,7 +19,7 @@ fn script(architecture: Architecture) -> String {
     script.replace("@ARCHITECTURE@", architecture.name())
 }
 
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("etc/hostname", "debian\n"),
     (
         "etc/hosts",
@@ -65,6 +69,7 @@ const FILES: [(&str, &str); 14] = [
         "etc/systemd/system/sshd-vsock@.service.d/keygen.conf",
         "[Unit]\nWants=sshd-keygen.service\nAfter=sshd-keygen.service\n",
     ),
+    ("etc/systemd/system/clade-agent.service", AGENT_SERVICE),
     // What a command leaves in the background goes on when its connection ends, as with any other sshd.
     (
         "etc/systemd/system/sshd-vsock@.service.d/background.conf",
@@ -75,7 +80,8 @@ const FILES: [(&str, &str); 14] = [
 /// Changes with all of it.
 pub(crate) fn recipe(architecture: Architecture) -> String {
     let files = FILES.map(|(path, content)| format!("{path} {content}"));
-    format!("{} {}", files.join("\n"), script(architecture))
+    let agent = Sha256::of(agent::program(architecture));
+    format!("{} {} {agent}", files.join("\n"), script(architecture))
 }
 
 /// Adds all of it.
@@ -91,6 +97,7 @@ pub(crate) fn add(image: &mut Builder, plan: &Plan<'_>) -> Result<(), clade_ext4
     for (path, content) in FILES {
         image.file(path, &file, content.as_bytes())?;
     }
+    image.file(agent::PATH, &program, agent::program(plan.architecture))?;
     image.file(
         "etc/apt/sources.list.d/debian.sources",
         &file,

@@ -25,7 +25,7 @@ fn an_image_is_built_from_the_packages() {
     assert_eq!(content("usr/sbin/dropbear"), "of dropbear-bin");
     let libraries = "lib/riscv64-linux-gnu";
     assert_eq!(content(&format!("{libraries}/libz.so.1")), "of zlib1g");
-    assert!(content("usr/sbin/vsock-serve").starts_with("\x7fELF"));
+    assert!(content("usr/libexec/clade-agent").starts_with("\x7fELF"));
     let modules = "lib/modules/6.12-riscv64";
     assert_eq!(
         content(&format!("{modules}/modules.dep")),

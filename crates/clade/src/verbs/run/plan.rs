@@ -3,9 +3,9 @@
 use std::env;
 use std::path::PathBuf;
 
+use clade_guest::Key;
 use clade_images::{DebianRequest, Image, Request, Source};
 use clade_manager::Order;
-use clade_ssh::Key;
 use clade_vmm::spec::{CpuModel, EngineKind, Interrupts, MachineConfig, Tier};
 
 use super::{DEFAULT_IMAGE, Run};

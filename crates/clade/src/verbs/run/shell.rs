@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use clade_ssh::Command;
+use clade_guest::Command;
 
 use crate::errand::Errand;
 use crate::failure::Failure;

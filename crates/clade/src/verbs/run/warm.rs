@@ -46,7 +46,7 @@ struct Woken {
     started: Started,
     connection: Connection,
     /// What leads into its guest, if somebody was there.
-    entered: Option<clade_ssh::Connection>,
+    entered: Option<clade_guest::Connection>,
 }
 
 impl Run {

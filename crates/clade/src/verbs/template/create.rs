@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use clade_guest::{Command, Key};
 use clade_manager::{Error, Machine, Machines};
-use clade_ssh::{Command, Key};
 use clade_store::FileName;
 use tempfile::TempDir;
 

@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clade_guest::Key;
 use clade_images::Progress;
 use clade_manager::{ImportOrder, Machines, Snapshot};
-use clade_ssh::Key;
 
 use crate::failure::Failure;
 use crate::progress::Shown;

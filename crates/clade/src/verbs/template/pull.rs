@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use clade_guest::Key;
 use clade_images::{RemoteTemplate, TemplateRequest};
 use clade_manager::{ImportOrder, Machines, Snapshot, TemplateImport};
-use clade_ssh::Key;
 use clade_store::FileName;
 use serde_json::json;
 

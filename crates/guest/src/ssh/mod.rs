@@ -1,8 +1,11 @@
-//! A connection, and commands over it, on a thread of its own.
+//! Commands by SSH: a connection, and commands over it, on a thread of its own.
+
+mod key;
 
 use std::future::pending;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
+use std::thread;
 
 use bytes::Bytes;
 use makiko::pubkey::SSH_ED25519;
@@ -11,10 +14,15 @@ use makiko::{
     ClientReceiver, Privkey, PtyRequest, Session, SessionEvent, SessionReceiver, WindowChange,
 };
 use tokio::runtime;
-use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::{Command, Error, Exit, Terminal};
+use crate::job::{Job, Plugs, Request};
+use crate::{Command, Error, Exit, Terminal, socket};
+pub use key::Key;
+
+/// The port of the guest's SSH server.
+pub const PORT: u32 = 22;
 
 /// Who runs commands; another user is a matter of the command.
 const USER: &str = "root";
@@ -22,33 +30,28 @@ const USER: &str = "root";
 /// How much the guest may send before it has to wait for what it sent to be read, in bytes.
 const WINDOW: usize = 1 << 20;
 
-/// What is asked of a running command.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Signal(&'static str),
-    Resize((u16, u16)),
-    HangUp,
-}
-
-/// The ends of a command's streams on this side.
-pub(crate) struct Plugs {
-    pub(crate) input: Receiver<Bytes>,
-    pub(crate) output: Sender<Bytes>,
-    pub(crate) errors: Sender<Bytes>,
-    pub(crate) requests: UnboundedReceiver<Request>,
-}
-
-/// A command that is to be run, and who is told of it.
-pub(crate) struct Job {
-    pub(crate) command: Command,
-    pub(crate) plugs: Plugs,
-    pub(crate) started: oneshot::Sender<()>,
-    pub(crate) ended: oneshot::Sender<Result<Exit, Error>>,
+/// Opens a connection over this stream, for the jobs that are sent.
+pub(crate) fn open_connection(
+    stream: UnixStream,
+    key: &Key,
+) -> Result<UnboundedSender<Job>, Error> {
+    let key = key.for_client()?;
+    let (jobs, to_do) = unbounded_channel();
+    let (opened, open) = oneshot::channel();
+    thread::Builder::new()
+        .name("ssh".into())
+        .spawn(move || serve(stream, key, opened, to_do))
+        .map_err(|source| Error::Host {
+            what: "a thread",
+            source,
+        })?;
+    open.blocking_recv().unwrap_or(Err(Error::NotReady))?;
+    Ok(jobs)
 }
 
 /// Connects, says by `opened` how that went, and runs one command after the other until no more are
 /// to come or the connection breaks.
-pub(crate) fn serve(
+fn serve(
     stream: UnixStream,
     key: Privkey,
     opened: oneshot::Sender<Result<(), Error>>,
@@ -114,13 +117,7 @@ fn closed() -> Error {
 type Opened = (Client, ClientReceiver, ClientFuture<tokio::net::UnixStream>);
 
 fn open(stream: UnixStream) -> Result<Opened, Error> {
-    let stream = stream
-        .set_nonblocking(true)
-        .and_then(|()| tokio::net::UnixStream::from_std(stream))
-        .map_err(|source| Error::Host {
-            what: "an event",
-            source,
-        })?;
+    let stream = socket::for_runtime(stream)?;
     Client::open(stream, ClientConfig::default()).map_err(|error| Error::connection(&error))
 }
 

@@ -1,5 +1,7 @@
 //! What is to be run, and how the guest's shell is told of it.
 
+use std::time::Duration;
+
 /// A terminal that the command gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terminal {
@@ -22,6 +24,12 @@ pub struct Command {
     pub user: Option<String>,
     /// Its terminal; without one it has three streams.
     pub terminal: Option<Terminal>,
+    /// Whether it is for the machine itself, where its users' guest is one within it (an OCI image). Only the
+    /// agent makes a difference.
+    pub outer: bool,
+    /// The time since 1970 to which the guest's clock is set before, if it is more than a second off. Only
+    /// the agent does that.
+    pub clock: Option<Duration>,
 }
 
 impl Command {

@@ -5,10 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::{Error, PORT};
+use crate::Error;
 
 /// A guest that does not answer a connection within this time hangs, or has not come to its driver.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `OK 4294967295\n`
 const LONGEST_ANSWER: usize = 14;
@@ -18,13 +18,35 @@ const LONGEST_ANSWER: usize = 14;
 /// # Errors
 /// [`Error::NoSocket`] and [`Error::NotReady`].
 pub fn connect(socket: &Path, port: u32) -> Result<UnixStream, Error> {
+    try_connect(socket, port)?.ok_or(Error::NotReady)
+}
+
+/// As [`connect`]; none if nothing in the guest listens there.
+pub(crate) fn try_connect(socket: &Path, port: u32) -> Result<Option<UnixStream>, Error> {
     let mut stream = UnixStream::connect(socket).map_err(Error::NoSocket)?;
-    let answered = ask(&mut stream, port);
-    answered.map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => Error::Connection("the machine's answer is odd".to_owned()),
-        _ => Error::NotReady,
-    })?;
-    Ok(stream)
+    match ask(&mut stream, port) {
+        Ok(()) => Ok(Some(stream)),
+        Err(error) => match error.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                Ok(None)
+            }
+            ErrorKind::InvalidData => {
+                Err(Error::Connection("the machine's answer is odd".to_owned()))
+            }
+            _ => Err(Error::NotReady),
+        },
+    }
+}
+
+/// The stream, for the event loop that this runs in.
+pub(crate) fn for_runtime(stream: UnixStream) -> Result<tokio::net::UnixStream, Error> {
+    stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(stream))
+        .map_err(|source| Error::Host {
+            what: "an event",
+            source,
+        })
 }
 
 fn ask(stream: &mut UnixStream, port: u32) -> io::Result<()> {
@@ -44,18 +66,4 @@ fn ask(stream: &mut UnixStream, port: u32) -> io::Result<()> {
         return Err(ErrorKind::InvalidData.into());
     }
     stream.set_read_timeout(None)
-}
-
-/// Whether the guest's SSH server answers.
-pub fn is_ready(socket: &Path) -> bool {
-    let greet = || -> io::Result<bool> {
-        let Ok(mut stream) = connect(socket, PORT) else {
-            return Ok(false);
-        };
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut greeting = [0; 4];
-        stream.read_exact(&mut greeting)?;
-        Ok(greeting == *b"SSH-")
-    };
-    greet().unwrap_or(false)
 }

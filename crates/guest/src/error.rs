@@ -23,8 +23,8 @@ pub enum Error {
     NoSocket(#[source] io::Error),
     /// Nobody listens in the guest.
     #[error(
-        "nothing in the guest takes connections: it is still starting, or has no SSH server on its \
-         socket device"
+        "nothing in the guest takes connections: it is still starting, or has neither Clade's agent nor an \
+         SSH server on its socket device"
     )]
     NotReady,
     /// The guest knows another key.
@@ -36,6 +36,21 @@ pub enum Error {
     /// The guest's server does not do what is asked of it.
     #[error("the guest's SSH server refuses {0}")]
     Request(&'static str),
+    /// The agent's answer.
+    #[error("the guest cannot start the command: {0}")]
+    NotStarted(#[source] io::Error),
+    /// The agent is of another version of Clade.
+    #[error(
+        "the guest's agent speaks version {0} of its language, and this Clade does not; restart the machine \
+         with a newer Clade"
+    )]
+    Version(u32),
+    /// More than Linux takes.
+    #[error(
+        "the command is too long: {0} bytes as a shell's line, and a guest takes 131071; pass long \
+         data by standard input or `clade cp`"
+    )]
+    TooLong(usize),
     /// The connection broke.
     #[error("the connection to the guest failed: {0}")]
     Connection(String),

@@ -68,6 +68,23 @@ impl Key {
         public.split(' ').nth(1).unwrap_or_default().to_owned()
     }
 
+    /// A new key for a server, not kept anywhere: a line for its public part, and behind it the private one as OpenSSH
+    /// has it in files.
+    ///
+    /// # Errors
+    /// The host has no random numbers.
+    pub fn new_pair() -> Result<String, Error> {
+        let private = generate()?;
+        let encoded = private.public_key().to_openssh().and_then(|public| {
+            let private = private.to_openssh(LineEnding::LF)?;
+            Ok(format!("{public}\n{}", *private))
+        });
+        encoded.map_err(|error| Error::Key {
+            path: "a new key".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
     /// The key in a file that has one.
     ///
     /// # Errors
@@ -99,15 +116,18 @@ impl Key {
     }
 }
 
-/// Makes a key; whoever comes first wins, and half a key is never seen.
-fn make(path: &Path) -> Result<(), Error> {
+fn generate() -> Result<PrivateKey, Error> {
     let mut seed = [0; 32];
     getrandom(&mut seed, GetRandomFlags::empty()).map_err(|error| Error::Host {
         what: "random bytes",
         source: error.into(),
     })?;
-    let private = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-    let text = private
+    Ok(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
+}
+
+/// Makes a key; whoever comes first wins, and half a key is never seen.
+fn make(path: &Path) -> Result<(), Error> {
+    let text = generate()?
         .to_openssh(LineEnding::LF)
         .map_err(|error| Error::Key {
             path: path.display().to_string(),

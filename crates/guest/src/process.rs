@@ -1,12 +1,13 @@
-use std::path::Path;
-use std::thread;
+use std::borrow::Cow;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::{UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 
-use crate::session::{self, Job, Plugs, Request};
+use crate::job::{Job, Plugs, Request};
 use crate::stream::DEPTH;
-use crate::{Command, Error, Input, Key, Output, PORT, socket};
+use crate::{Command, Error, Input, Key, Output, agent, socket, ssh};
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Exit {
     Status(u8),
     /// By the signal of this name, without `SIG`.
     Signal(String),
-    /// Nobody knows: the guest or its SSH server went away first.
+    /// Nobody knows: the guest or what runs commands there went away first.
     Unknown,
 }
 
@@ -25,31 +26,46 @@ impl Exit {
     pub fn status(&self) -> Option<u8> {
         match self {
             Exit::Status(status) => Some(*status),
-            Exit::Signal(name) => Some(128 + number(name)),
+            Exit::Signal(name) => Some(128_u8.saturating_add(signal_number(name))),
             Exit::Unknown => None,
         }
     }
 }
 
-/// Signals that a command may end by, as Linux numbers them everywhere but on MIPS, SPARC and Alpha.
-fn number(name: &str) -> u8 {
-    match name {
-        "HUP" => 1,
-        "INT" => 2,
-        "QUIT" => 3,
-        "ILL" => 4,
-        "TRAP" => 5,
-        "ABRT" => 6,
-        "BUS" => 7,
-        "FPE" => 8,
-        "KILL" => 9,
-        "USR1" => 10,
-        "SEGV" => 11,
-        "USR2" => 12,
-        "PIPE" => 13,
-        "ALRM" => 14,
-        "TERM" => 15,
-        _ => 127,
+/// Signals by SSH's names (RFC 4254, section 6.10, and more), as Linux numbers them everywhere but on MIPS, SPARC and
+/// Alpha.
+const SIGNALS: [(&str, u8); 15] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+];
+
+/// The number of a signal; of one that is not listed, by which a number is its own name.
+pub(crate) fn signal_number(name: &str) -> u8 {
+    let listed = SIGNALS.iter().find(|(known, _)| *known == name);
+    match listed {
+        Some((_, number)) => *number,
+        None => name.parse().unwrap_or(127),
+    }
+}
+
+/// What [`signal_number`] knows it by.
+pub(crate) fn signal_name(number: u8) -> Cow<'static, str> {
+    match SIGNALS.iter().find(|(_, known)| *known == number) {
+        Some((name, _)) => Cow::Borrowed(name),
+        None => Cow::Owned(number.to_string()),
     }
 }
 
@@ -95,37 +111,63 @@ impl Control {
     }
 }
 
-/// A connection to a guest, for one command after the other. It ends with the last of them once this is
-/// dropped.
+/// A way into a guest, for one command after the other. It ends with the last of them once this is dropped.
 #[derive(Debug)]
-pub struct Connection(UnboundedSender<Job>);
+pub struct Connection(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// By the agent of our images: each command has a stream of its own, and the first that which is there.
+    Agent {
+        socket: PathBuf,
+        open: Option<UnixStream>,
+    },
+    Ssh(UnboundedSender<Job>),
+}
 
 impl Connection {
-    /// Connects to the guest whose machine has its socket at `socket`.
+    /// Connects to the guest whose machine has its socket at `socket`: to its agent, or if there is none to
+    /// its SSH server.
     ///
     /// # Errors
-    /// When the guest cannot be reached, or does not let `key` in.
+    /// When the guest cannot be reached, or its SSH server does not let `key` in.
     pub fn open(socket: &Path, key: &Key) -> Result<Self, Error> {
-        let stream = socket::connect(socket, PORT)?;
-        let key = key.for_client()?;
-        let (jobs, to_do) = unbounded_channel();
-        let (opened, open) = oneshot::channel();
-        thread::Builder::new()
-            .name("ssh".into())
-            .spawn(move || session::serve(stream, key, opened, to_do))
-            .map_err(|source| Error::Host {
-                what: "a thread",
-                source,
-            })?;
-        open.blocking_recv().unwrap_or(Err(Error::NotReady))?;
-        Ok(Self(jobs))
+        Ok(Self(match agent::connect(socket)? {
+            Some(stream) => Way::Agent {
+                socket: socket.to_owned(),
+                open: Some(stream),
+            },
+            None => Way::Ssh(ssh::open_connection(
+                socket::connect(socket, ssh::PORT)?,
+                key,
+            )?),
+        }))
+    }
+
+    /// Whether commands are run by the agent, which can do what SSH cannot ([`Command::clock`],
+    /// [`Command::outer`]).
+    pub fn is_agent(&self) -> bool {
+        matches!(self.0, Way::Agent { .. })
+    }
+
+    fn send(&mut self, job: Job) -> Result<(), Error> {
+        match &mut self.0 {
+            Way::Agent { socket, open } => {
+                let stream = match open.take() {
+                    Some(stream) => stream,
+                    None => agent::connect(socket)?.ok_or(Error::NotReady)?,
+                };
+                agent::spawn(stream, job)
+            }
+            Way::Ssh(jobs) => jobs.send(job).map_err(|_| broken()),
+        }
     }
 
     /// Runs a command. Returns when it has been started, which is when those before it have ended.
     ///
     /// # Errors
     /// When the connection has broken, or the guest does not run it.
-    pub fn run(&self, command: Command) -> Result<(Process, Streams), Error> {
+    pub fn run(&mut self, command: Command) -> Result<(Process, Streams), Error> {
         let (input, from_input) = channel(DEPTH);
         let (to_output, output) = channel(DEPTH);
         let (to_errors, errors) = channel(DEPTH);
@@ -143,8 +185,7 @@ impl Connection {
             started,
             ended,
         };
-        let broken = || Error::Connection("it was closed".to_owned());
-        self.0.send(job).map_err(|_| broken())?;
+        self.send(job)?;
         let process = Process {
             control: Control(control),
             exit,
@@ -159,6 +200,10 @@ impl Connection {
             Err(_) => Err(process.wait().err().unwrap_or_else(broken)),
         }
     }
+}
+
+fn broken() -> Error {
+    Error::Connection("it was closed".to_owned())
 }
 
 impl Process {
