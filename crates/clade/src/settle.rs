@@ -56,7 +56,7 @@ if [ -w $root/etc/hosts ]; then
     while read -r line; do hosts="$hosts $line "; done <$root/etc/hosts
     for old; do
         case $hosts in *[[:space:]]"$old"[[:space:].]*)
-            sed -i "s/\([[:space:]]\)$old\([[:space:].]\|\$\)/$name/g" $root/etc/hosts ;;
+            sed -i "s/\([[:space:]]\)$old\([[:space:].]\|\$\)/\1$name\2/g" $root/etc/hosts ;;
         esac
     done
 fi

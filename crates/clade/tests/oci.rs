@@ -229,7 +229,7 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     wait_until("the process has begun", || {
         home.run(&["logs", "box"]).stdout().contains("begun")
     });
-    // In by SSH, as the image's user, in the same file system.
+    // In by the agent, as the image's user, in the same file system.
     assert_eq!(
         home.run(&["wait", "box", "--for", "ready", "--timeout", "60"])
             .code,
@@ -264,6 +264,32 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
         home.run(&["logs", "box"]).stdout().contains("kept")
     });
     assert_eq!(home.run(&["rm", "-f", "box"]).code, Some(0));
+}
+
+#[test]
+fn a_clone_whose_process_is_not_roots_is_told_its_name() {
+    let test = "a_clone_whose_process_is_not_roots_is_told_its_name";
+    let Some(busybox) = busybox(test) else { return };
+    let home = home();
+    write_layout(&home.path("layout"), &image(&busybox, architecture()));
+    let name = format!("oci:{}", home.path("layout").display());
+    let options = ["run", "-d", "--name", "first", "-m", "256M"];
+    let script = "while :; do read -r line; done";
+    let process = ["--entrypoint", "", &name, "--", "sh", "-c", script];
+    let started = home.run(&[&options[..], &process].concat());
+    assert_eq!(started.code, Some(0), "{started:?}");
+    let ready = home.run(&["wait", "first", "--for", "ready", "--timeout", "60"]);
+    assert_eq!(ready.code, Some(0), "{ready:?}");
+    let cloned = home.run(&["clone", "first", "--name", "second"]);
+    assert_eq!(cloned.code, Some(0), "{cloned:?}");
+    for name in ["first", "second"] {
+        let told = "id -u; cat /proc/sys/kernel/hostname /etc/hostname /etc/hosts";
+        let told = home.run(&["exec", name, "--", "sh", "-c", told]);
+        let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\t{name}\n");
+        let expected = format!("1000\n{name}\n{name}\n{hosts}");
+        assert_eq!(told.stdout(), expected, "{told:?}");
+        assert_eq!(home.run(&["rm", "-f", name]).code, Some(0));
+    }
 }
 
 #[test]
