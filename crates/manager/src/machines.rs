@@ -9,6 +9,7 @@ use clade_vmm::folder::LOCK_FILE;
 use clade_vmm::record::LifeRecord;
 use clade_vmm::spec::{MachineSpec, SPEC_FILE};
 
+use crate::branch::finish_restoration;
 use crate::choose::choose;
 use crate::names::check_name;
 use crate::state::LockState;
@@ -204,6 +205,12 @@ impl Machines {
             return Ok(Found::Nothing);
         }
         let lock = LockState::of(folder);
+        if lock == LockState::Free
+            && let Err(error) = finish_restoration(folder)
+        {
+            let (name, reason) = (name.into_owned(), error.to_string());
+            return Ok(Found::Unreadable(Unreadable { name, reason }));
+        }
         let spec = match read_spec(folder) {
             // The folder's name is the one that counts, should they differ after a crash.
             Ok(Some(spec)) => MachineSpec {

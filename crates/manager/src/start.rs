@@ -12,6 +12,7 @@ use clade_vmm::folder::MACHINE_LOG_FILE;
 use clade_vmm::network::read_forwards;
 use clade_vmm::spec::MachineSpec;
 
+use crate::branch::finish_restoration;
 use crate::create::check_host;
 use crate::machines::{clear, write_spec};
 use crate::state::LockState;
@@ -69,15 +70,18 @@ impl Machine {
     /// The machine, which does not run, and its lock: nobody else can start it.
     pub(crate) fn take_to_start(&self) -> Result<(Machine, File), Error> {
         let _all = self.machines.lock()?;
-        let Some(mut now) = self.machines.again_locked(self)? else {
-            return Err(self.gone());
-        };
-        check_host(&now.spec.config)?;
+        let find = || self.machines.again_locked(self)?.ok_or_else(|| self.gone());
+        let mut now = find()?;
         match self.machines.claim(&now.folder)? {
             Some(lock) => {
+                // Its process may have ended since it was looked at.
+                if now.state.is_live() {
+                    finish_restoration(&now.folder)?;
+                    now = find()?;
+                }
+                check_host(&now.spec.config)?;
                 // Who writes here has the lock of all machines, or this one.
                 clade_store::clear_staged(&now.folder)?;
-                // Its process may have ended since it was looked at.
                 now.state = State::of(&now.folder, LockState::Free, now.record.as_ref());
                 Ok((now, lock))
             }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use clade_vmm::folder::{LOCK_FILE, SUSPENDED_FILE};
+use clade_vmm::folder::{LOCK_FILE, RESTORED, SUSPENDED_FILE};
 use clade_vmm::outcome::Outcome;
 use clade_vmm::record::{LifeRecord, host_boot};
 use serde::Serialize;
@@ -103,7 +103,9 @@ impl State {
 
 /// When the machine was suspended, in seconds since 1970-01-01 UTC, if it was.
 fn suspended_since(folder: &Path) -> Option<u64> {
-    let written = fs::metadata(folder.join(SUSPENDED_FILE)).ok()?.modified();
+    let mark = |folder: &Path| fs::metadata(folder.join(SUSPENDED_FILE));
+    let mark = mark(&folder.join(RESTORED)).or_else(|_| mark(folder));
+    let written = mark.ok()?.modified();
     let since = written
         .ok()
         .and_then(|at| at.duration_since(UNIX_EPOCH).ok());

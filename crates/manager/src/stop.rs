@@ -86,9 +86,15 @@ impl Machine {
         if now.discard_suspended()? {
             return Ok(Stopped::ByForce);
         }
-        if !now.state.is_live() {
-            return Ok(Stopped::Already);
-        }
+        now.end_process()
+    }
+
+    /// Ends the machine's process, whatever is kept of the machine.
+    pub(crate) fn end_process(&self) -> Result<Stopped, Error> {
+        let now = match self.settled()? {
+            Some(now) if now.state.is_live() => now,
+            _ => return Ok(Stopped::Already),
+        };
         if now.cut_power().is_err() {
             now.kill_process()?;
         }

@@ -21,6 +21,11 @@ pub const MACHINE_LOG_FILE: &str = "machine.log";
 /// goes on from it when it next starts.
 pub const SUSPENDED_FILE: &str = "suspended.json";
 
+/// Name, in a machine's folder, of a link to the folder with all that the machine is to become, or has become
+/// and has not gone on from, by being restored. That has a [`SUSPENDED_FILE`], if there is memory, and
+/// the machine's spec until it counts.
+pub const RESTORED: &str = "restored";
+
 /// The folders of this process's machine, the lasting one open.
 #[derive(Debug)]
 pub(crate) struct MachineFolder {
@@ -50,7 +55,8 @@ impl MachineFolder {
 
     /// Whether the machine is to go on from what was kept of it.
     pub(crate) fn is_suspended(&self) -> bool {
-        rustix::fs::statat(&self.handle, SUSPENDED_FILE, AtFlags::empty()).is_ok()
+        let is_there = |name| rustix::fs::statat(&self.handle, name, AtFlags::empty()).is_ok();
+        is_there(SUSPENDED_FILE) || is_there(RESTORED)
     }
 
     /// Whether the machine, which was suspended, goes on in this process or never: its mark is gone,

@@ -73,7 +73,7 @@ fn take_owner() -> io::Result<UnixStream> {
 /// A machine that is built, and everything that its process opens.
 struct Prepared {
     temporary: bool,
-    /// It goes on from what its own folder has, as nothing else ever will.
+    /// It goes on from what its own folder has, as nothing else will from there.
     was_suspended: bool,
     config: MachineConfig,
     backends: Backends,
@@ -102,7 +102,7 @@ impl Prepared {
         let hub = ConsoleHub::new();
         let ready = Arc::clone(&hub);
         backends.on_guest_ready(Arc::new(move || ready.guest_ready()));
-        let was_suspended = saved == Some(path);
+        let was_suspended = saved.is_some_and(|saved| saved.starts_with(path));
         Ok(Self {
             temporary,
             was_suspended,
@@ -113,7 +113,7 @@ impl Prepared {
                 .map_err(|error| format!("cannot catch signals: {error}"))?,
             folder: MachineFolder::open(path, sockets).map_err(|error| failed("work", error))?,
             machine: match saved {
-                Some(saved) => restore(&config, &backends, &hub, saved, !was_suspended)?,
+                Some(saved) => restore(&config, &backends, &hub, saved, saved != path)?,
                 None => Machine::build(&config, &backends, Arc::clone(&hub) as _)
                     .map_err(|error| error.to_string())?,
             },
@@ -176,7 +176,7 @@ impl Prepared {
     }
 }
 
-/// The machine as it is kept in `folder`: a `new` one, unless nothing else ever goes on from there.
+/// The machine as it is kept in `folder`: a `new` one, unless nothing else ever goes on from that state.
 fn restore(
     config: &MachineConfig,
     backends: &Backends,

@@ -55,11 +55,6 @@ impl Restore {
                 machine.spec.name, self.snapshot
             )));
         }
-        // Before anything is given up.
-        snapshot.check()?;
-        if machine.state.is_live() {
-            machine.kill()?;
-        }
         if let Some((started, connection)) =
             machine.restore(&snapshot, machine_process::command())?
         {

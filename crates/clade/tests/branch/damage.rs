@@ -5,6 +5,9 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clade_store::digest::{Blake3, FileRecord};
+use serde_json::Value;
+
 use crate::common::images::{alone, mini, skip};
 use crate::common::{Home, oci_image};
 use crate::world::{World, files, name_of};
@@ -103,18 +106,67 @@ fn a_flipped_bit_in_any_file_is_found_before_it_is_used() {
         world.done(&["rm", "-f", "copy"]);
     }
     world.done(&["verify", &name_of(snapshot)]);
+}
 
-    let manifest = snapshot.join("snapshot.json");
-    let text = fs::read_to_string(&manifest).expect("text");
-    let (content, _) = text.rsplit_once(",\"blake3\":").expect("a seal");
-    let newer = content.replacen("\"version\":1", "\"version\":9", 1);
-    assert_ne!(newer, content);
-    let seal = clade_store::digest::Blake3::of(newer.as_bytes());
-    let newer = format!("{newer},\"blake3\":\"{seal}\"}}\n");
-    fs::set_permissions(&manifest, Permissions::from_mode(0o644)).expect("own file");
-    fs::write(&manifest, newer).expect("file");
-    let said = world.refused(&["clone", &name_of(snapshot)]);
-    assert!(said.contains("version 9"), "{said}");
+/// Makes a sealed document one of another version, as that version would have written it.
+fn change_version(path: &Path, version: u64) {
+    change(path, |document| document["version"] = version.into());
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Value)) {
+    let text = fs::read_to_string(path).expect("text");
+    let mut document: Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut document);
+    let [kind, version, content] = ["kind", "version", "content"].map(|key| &document[key]);
+    let sealed = format!("{{\"kind\":{kind},\"version\":{version},\"content\":{content}");
+    let seal = Blake3::of(sealed.as_bytes());
+    fs::set_permissions(path, Permissions::from_mode(0o644)).expect("own file");
+    fs::write(path, format!("{sealed},\"blake3\":\"{seal}\"}}\n")).expect("file");
+}
+
+#[test]
+fn a_snapshot_of_another_version_is_refused_by_name_and_its_machine_runs_on() {
+    let _alone = alone();
+    let Some(world) = World::new("other versions") else {
+        return;
+    };
+    world.start("box", &[]);
+    world.done(&["snapshot", "box", "-t", "kept"]);
+    let [snapshot] = &world.snapshots()[..] else {
+        panic!("one snapshot")
+    };
+    let name = name_of(snapshot);
+    let (state, manifest) = (snapshot.join("state.json"), snapshot.join("snapshot.json"));
+    let copies = [&state, &manifest].map(|path| fs::read(path).expect("file"));
+    let refused = |version: u64, words: &str| {
+        let uptime = world.report("box").figure("uptime_ms");
+        for arguments in [&["restore", &name][..], &["clone", &name]] {
+            let said = world.refused(arguments);
+            let told = format!("version {version}");
+            assert!(said.contains(words) && said.contains(&told), "{said}");
+        }
+        assert!(
+            world.report("box").figure("uptime_ms") > uptime,
+            "it ran on all the time"
+        );
+        assert_eq!(world.home.machines(), ["box"]);
+    };
+    // The state of devices and vCPUs, in a snapshot that is whole.
+    change_version(&state, 1);
+    change(&manifest, |document| {
+        let record = FileRecord::of(&fs::File::open(&state).expect("file")).expect("record");
+        document["content"]["files"]["state.json"] = serde_json::to_value(record).expect("JSON");
+    });
+    world.done(&["verify", &name]);
+    refused(1, "older Clade");
+    let [old_state, old_manifest] = copies;
+    fs::write(&state, old_state).expect("file");
+    fs::write(&manifest, old_manifest).expect("file");
+    world.done(&["restore", &name]);
+    for (version, words) in [(0, "older Clade"), (9, "newer Clade")] {
+        change_version(&manifest, version);
+        refused(version, words);
+    }
 }
 
 /// A file system with little room, mounted for as long as this is there.

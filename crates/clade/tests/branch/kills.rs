@@ -31,10 +31,17 @@ struct Siege {
     store: Snapshots,
     /// The words on the machine's disk.
     words: Vec<String>,
-    /// By tag, what a snapshot has of them.
-    tags: Vec<(String, Vec<String>)>,
+    tags: Vec<Kept>,
     round: u32,
     killed_at_work: u32,
+}
+
+/// What a snapshot has.
+#[derive(Clone)]
+struct Kept {
+    tag: String,
+    words: Vec<String>,
+    boot: String,
 }
 
 impl Siege {
@@ -52,9 +59,19 @@ impl Siege {
             killed_at_work: 0,
         };
         siege.write();
+        // The kernel makes it when it is first read.
+        let boot = siege.boot();
         siege.world.done(&["snapshot", NAME, "-t", "safe"]);
-        siege.tags.push(("safe".to_owned(), siege.words.clone()));
+        siege.keep("safe", boot);
         Some(siege)
+    }
+
+    fn keep(&mut self, tag: &str, boot: String) {
+        self.tags.push(Kept {
+            tag: tag.to_owned(),
+            words: self.words.clone(),
+            boot,
+        });
     }
 
     fn write(&mut self) {
@@ -69,7 +86,8 @@ impl Siege {
         self.write();
         let boot = self.boot();
         let errand = ERRANDS[self.chance.below(ERRANDS.len())];
-        let snapshot = format!("{NAME}@{}", self.tags[self.chance.below(self.tags.len())].0);
+        let other = self.tags[self.chance.below(self.tags.len())].clone();
+        let snapshot = format!("{NAME}@{}", other.tag);
         let tag = format!("t{}", self.round);
         let arguments = match errand {
             "snapshot" => vec!["snapshot", NAME, "-t", &tag],
@@ -103,20 +121,12 @@ impl Siege {
             },
             ended.code
         );
-        if errand == "restore" {
-            let words = self
-                .tags
-                .iter()
-                .find(|(tag, _)| snapshot.ends_with(&format!("@{tag}")));
-            self.recover(words.map(|(_, words)| words.clone()));
-        } else {
-            self.recover(None);
-        }
+        self.recover((errand == "restore").then_some(other.words));
         if errand != "restore" && Some(victim) != machine {
             assert_eq!(self.boot(), boot, "its guest did not go on");
         }
         if errand == "snapshot" && self.find(&tag).is_some() {
-            self.tags.push((tag, self.words.clone()));
+            self.keep(&tag, boot);
         }
         self.look_at_store();
     }
@@ -180,7 +190,7 @@ impl Siege {
         let latest = survey.snapshots.last().expect("the first at least");
         self.world.done(&["verify", latest.name.as_str()]);
         if self.tags.len() > SNAPSHOTS {
-            let (tag, words) = self.tags.remove(1 + self.chance.below(SNAPSHOTS - 1));
+            let Kept { tag, words, .. } = self.tags.remove(1 + self.chance.below(SNAPSHOTS - 1));
             let snapshot = format!("{NAME}@{tag}");
             self.world.done(&["restore", &snapshot, "--as", "again"]);
             let said = self.world.shell("again", "cat /history");
@@ -189,6 +199,39 @@ impl Siege {
             self.world.done(&["rm", "-f", "again"]);
             self.world.done(&["snapshot", "rm", &snapshot]);
         }
+    }
+
+    /// Restores the machine, which runs, is paused or suspended, and kills who does it, within `most`. It is
+    /// then what it was, or what it was to be, and goes on with its memory. Returns whether it was restored.
+    fn round_of_restoring(&mut self, most: Duration) -> bool {
+        self.round += 1;
+        self.write();
+        let boot = self.boot();
+        let other = self.tags[self.chance.below(self.tags.len())].clone();
+        let before = ["inspect", "pause", "suspend"][self.chance.below(3)];
+        self.world.done(&[before, NAME]);
+        let snapshot = format!("{NAME}@{}", other.tag);
+        let mut command = self.world.home.clade(&["restore", &snapshot]);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut command = command.expect("clade");
+        thread::sleep(most.mul_f64(self.chance.below(1000) as f64 / 1000.0));
+        self.killed_at_work += u32::from(is_at_work(&mut command));
+        kill(command.id());
+        let ended = finish(command);
+        let lasting = ["running", "suspended"];
+        let state = wait_for_state(&self.world, &lasting);
+        self.world.done(&["verify"]);
+        self.recover(Some(other.words.clone()));
+        let now = self.boot();
+        let is_restored = self.words == other.words;
+        let expected = if is_restored { &other.boot } else { &boot };
+        assert_eq!(&now, expected, "its memory is lost: {state}, {ended:?}");
+        self.look_at_store();
+        eprintln!(
+            "  restored after {before}: {:?}, then {state}, {is_restored}",
+            ended.code
+        );
+        is_restored
     }
 
     fn find(&self, tag: &str) -> Option<FileName> {
@@ -237,6 +280,20 @@ impl Siege {
     }
 }
 
+/// A process whose owner was killed may be about to end.
+fn wait_for_state(world: &World, wanted: &[&str]) -> String {
+    let state = || {
+        world.inspect(NAME)["state"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    wait_until("the machine is there", || {
+        wanted.contains(&state().as_str())
+    });
+    state()
+}
+
 fn is_at_work(command: &mut Child) -> bool {
     command.try_wait().expect("wait").is_none()
 }
@@ -264,4 +321,31 @@ fn whoever_is_killed_every_snapshot_is_whole_and_the_machine_starts() {
     );
     siege.look_at_folder();
     wait_until("its processes are gone", || siege.pid().is_none());
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_what_was_or_what_is_to_be() {
+    let _alone = alone();
+    let Some(mut siege) = Siege::begin("restoring") else {
+        return;
+    };
+    let began = Instant::now();
+    siege.world.done(&["restore", "box@safe"]);
+    let most = began.elapsed();
+    let rounds = number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32;
+    let restored = (0..rounds).filter(|_| siege.round_of_restoring(most));
+    let restored = restored.count() as u32;
+    eprintln!(
+        "killed at work {} times of {rounds}, restored {restored} times",
+        siege.killed_at_work
+    );
+    assert!(
+        siege.killed_at_work > rounds / 4,
+        "hardly ever killed at work"
+    );
+    assert!(
+        (1..rounds).contains(&restored),
+        "always the same: {restored}"
+    );
+    siege.look_at_folder();
 }

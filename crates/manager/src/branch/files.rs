@@ -30,12 +30,18 @@ pub(super) fn layers(folder: &Path) -> Result<Vec<FileName>, Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let entry = entry.map_err(Error::io("list", folder))?;
         if let Ok(name) = entry.file_name().into_string()
-            && name.ends_with(LAYER_SUFFIX)
+            && let Ok(name) = FileName::new(name)
+            && is_layer(&name)
         {
-            layers.extend(FileName::new(name));
+            layers.push(name);
         }
     }
     Ok(layers)
+}
+
+/// Whether this is the name of a layer of memory.
+pub(super) fn is_layer(name: &FileName) -> bool {
+    name.as_str().ends_with(LAYER_SUFFIX)
 }
 
 /// Removes the layers of memory that are not among `needed`.

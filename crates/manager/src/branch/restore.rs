@@ -6,14 +6,15 @@ use std::process::Command;
 use clade_store::FileName;
 use clade_store::snapshots::{Manifest, Snapshot};
 use clade_vmm::control::Connection;
+use clade_vmm::saved::Saved;
 use clade_vmm::spec::{MachineConfig, MachineSpec, OriginSpec, Unsettled};
 
 use super::code_cache;
 use super::disks::NewTops;
 use super::files;
-use crate::machines::write_spec;
+use super::restored::{self, Restoration};
+use crate::create::check_host;
 use crate::names::new_id;
-use crate::start::launch;
 use crate::{Error, Machine, Started};
 
 /// What a machine can go on from: a folder with files, and what machine they are of.
@@ -64,6 +65,13 @@ impl<'a> Source<'a> {
         self.has_memory.then(|| before.unwrap_or(Unsettled::Clock))
     }
 
+    /// Makes sure that a machine can go on from it here, before another state is given up for it.
+    fn check_usable(&self) -> Result<(), Error> {
+        check_host(&self.spec.config)?;
+        let saved = self.saved().map(Saved::open);
+        saved.transpose().map(drop).map_err(Error::Branch)
+    }
+
     /// Where the machine's process finds the state to go on from, if there is one.
     pub(super) fn saved(&self) -> Option<&Path> {
         self.has_memory.then_some(self.folder)
@@ -81,58 +89,60 @@ pub(super) fn spec_of(manifest: &Manifest) -> Result<MachineSpec, Error> {
 }
 
 /// What is read once, when the machine goes on, and needs no name in its folder, or is given to it apart.
-fn is_state(name: &FileName) -> bool {
+pub(super) fn is_state(name: &FileName) -> bool {
     use clade_store::snapshots::{CODE_CACHE, MEMORY_INDEX, STATE};
     [MEMORY_INDEX, STATE, CODE_CACHE].contains(&name.as_str())
 }
 
 impl Machine {
-    /// Makes the machine, which does not run, what it was at `snapshot`: what it has been since is
-    /// gone, unless a snapshot has it. It runs then, if its memory was kept; otherwise it is as if its
-    /// power had been cut at that time, and `None` is returned.
+    /// Makes the machine what it was at `snapshot`: what it has been since is gone, unless a snapshot
+    /// has it. It runs then, if its memory was kept; otherwise it is as if its power had been cut at that
+    /// time, and `None` is returned. Whoever is killed at it leaves the machine as it was, perhaps
+    /// paused, or suspended as it is to be.
     ///
     /// # Errors
-    /// [`Error::Busy`] if it runs, and when the snapshot is damaged. The machine is then as it was.
+    /// [`Error::Busy`] if it is about to run, and when the snapshot is damaged. The machine is then as it
+    /// was. If what it has become cannot run, it is suspended.
     pub fn restore(
         &self,
         snapshot: &Snapshot,
         program: Command,
     ) -> Result<Option<(Started, Connection)>, Error> {
         let source = Source::of(snapshot)?;
+        source.check_usable()?;
         let _alone = self.branch_lock()?;
-        let all = self.machines.lock()?;
-        let Some(now) = self.machines.again_locked(self)? else {
-            return Err(self.gone());
-        };
-        let busy = || Error::Busy {
-            name: now.spec.name.clone(),
-            state: now.state.described(),
-        };
-        let lock = self.machines.claim(&now.folder)?.ok_or_else(busy)?;
-        drop(all);
-        let config = source.give_to(&now.folder)?;
+        let (_still, now) = self.held_still()?;
+        let id = new_id().map_err(Error::io("read randomness for", &now.folder))?;
         let spec = MachineSpec {
-            config,
+            config: source.spec.config.clone(),
             origin: Some(source.origin.clone()),
             unsettled: source.unsettled(),
             ..now.spec.clone()
         };
-        clade_store::sync_folder(&now.folder)?;
-        now.forget_suspended()?;
-        write_spec(&now.folder, &spec)?;
-        now.clear_unneeded(&spec, &source.files)?;
-        match source.saved() {
-            Some(saved) => launch(
-                &self.machines,
-                &spec,
-                &now.folder,
-                lock,
-                program,
-                Some(saved),
-            )
-            .map(Some),
-            None => Ok(None),
+        let restoration = Restoration::prepare(&now.folder, &id, (snapshot, &source), spec)?;
+        now.become_restored(restoration)?;
+        // Whoever looks at it finishes what is left to do.
+        let now = self.refresh()?.ok_or_else(|| self.gone())?;
+        if source.saved().is_some() {
+            return now.resume_suspended(program).map(Some);
         }
+        let (now, _lock) = now.take_to_start()?;
+        now.clear_unneeded(&now.spec, &[])?;
+        Ok(None)
+    }
+
+    /// Commits it, between the last moment of what the machine was and the first of what it will be.
+    fn become_restored(&self, restoration: Restoration<'_>) -> Result<(), Error> {
+        // One that does not answer can be ended all the same.
+        let paused = self.state.is_live() && self.pause().unwrap_or(false);
+        if let Err(error) = restoration.commit() {
+            if paused {
+                self.let_go_on()?;
+            }
+            return Err(error);
+        }
+        self.end_process()?;
+        restored::sweep(&self.folder)
     }
 
     /// Removes what the machine, which does not run, no longer has: layers of disks that `spec` does
@@ -142,6 +152,7 @@ impl Machine {
         spec: &MachineSpec,
         memory: &[FileName],
     ) -> Result<(), Error> {
+        restored::clear_left(&self.folder)?;
         files::drop_layers(&self.folder, memory)?;
         code_cache::clear(&self.folder, !memory.is_empty());
         let needed = files::of_config(&self.folder, &spec.config)?;

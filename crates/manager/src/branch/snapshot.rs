@@ -15,7 +15,7 @@ use crate::machines::write_spec;
 use crate::{Error, Machine, Snapshots};
 
 /// The file in a machine's folder whose lock whoever takes a snapshot of it holds.
-const LOCK: &str = "branch.lock";
+pub(super) const LOCK: &str = "branch.lock";
 
 /// What snapshot is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

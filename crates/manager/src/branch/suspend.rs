@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clade_store::digest::{FileRecord, KnownFiles};
 use clade_store::sealed::{self, Document};
-use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE};
+use clade_store::snapshots::{DraftSnapshot, MEMORY_INDEX, STATE, Snapshot};
 use clade_store::{FileName, Lock};
 use clade_vmm::control::Connection;
 use clade_vmm::folder::SUSPENDED_FILE;
@@ -20,6 +20,8 @@ use super::code_cache;
 use super::disks;
 use super::files::{self, layer_name, name_of};
 use super::keep::{Files, MemoryFiles};
+use super::restore::is_state;
+use super::restored;
 use super::settle::lose_time;
 use crate::machines::write_spec;
 use crate::names::new_id;
@@ -36,7 +38,7 @@ const EARLIER_FILE: &str = "was-suspended.json";
 
 /// What a suspended machine has in its folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Suspended {
+pub(super) struct Suspended {
     files: Vec<(FileName, FileRecord)>,
     layers: Vec<FileName>,
 }
@@ -44,6 +46,25 @@ struct Suspended {
 impl Document for Suspended {
     const KIND: &'static str = "suspended machine";
     const VERSION: u32 = 1;
+}
+
+impl Suspended {
+    /// A machine that has the memory of a snapshot.
+    pub(super) fn of_snapshot(snapshot: &Snapshot) -> Self {
+        let files = snapshot.manifest.files.iter();
+        let of_memory = files.filter(|(name, _)| files::is_layer(name) || is_state(name));
+        let files: Vec<_> = of_memory
+            .map(|(name, record)| (name.clone(), *record))
+            .collect();
+        let names = files.iter().map(|(name, _)| name);
+        Self {
+            layers: names
+                .filter(|name| files::is_layer(name))
+                .cloned()
+                .collect(),
+            files,
+        }
+    }
 }
 
 impl Machine {
@@ -70,12 +91,12 @@ impl Machine {
             }
         }
         written?;
-        now.kill()?;
+        now.end_process()?;
         Ok(())
     }
 
-    /// The machine as it is, while nobody else suspends it or lets it go on.
-    fn held_still(&self) -> Result<(Lock, Machine), Error> {
+    /// The machine as it is, while nobody else suspends or restores it or lets it go on.
+    pub(super) fn held_still(&self) -> Result<(Lock, Machine), Error> {
         let still = Lock::acquire(&self.folder.join(STILL_LOCK), || ())?;
         let now = self.begun()?.ok_or_else(|| self.gone())?;
         Ok((still, now))
@@ -180,7 +201,7 @@ impl Machine {
         now.let_go_on()
     }
 
-    fn let_go_on(&self) -> Result<bool, Error> {
+    pub(super) fn let_go_on(&self) -> Result<bool, Error> {
         // Whoever was about to suspend it may have died on the way.
         if matches!(self.state, State::Running { .. }) {
             self.forget_suspended()?;
@@ -188,18 +209,30 @@ impl Machine {
         self.end_pause()
     }
 
-    fn suspended(&self) -> Result<Suspended, Error> {
-        Ok(sealed::read(&self.folder.join(SUSPENDED_FILE))?)
+    /// What is kept of it, and in which folder.
+    fn suspended(&self) -> Result<(PathBuf, Suspended), Error> {
+        let folder = restored::memory_folder(&self.folder);
+        let suspended = sealed::read(&folder.join(SUSPENDED_FILE))?;
+        Ok((folder, suspended))
     }
 
-    fn resume_suspended(&self, program: Command) -> Result<(Started, Connection), Error> {
-        for (name, record) in &self.suspended()?.files {
-            record.check_path(&self.folder.join(name))?;
+    pub(super) fn resume_suspended(
+        &self,
+        program: Command,
+    ) -> Result<(Started, Connection), Error> {
+        let (saved, suspended) = self.suspended()?;
+        for (name, record) in &suspended.files {
+            record.check_path(&saved.join(name))?;
         }
         let (mut now, lock) = self.take_to_start()?;
-        lose_time(&mut now.spec);
-        write_spec(&now.folder, &now.spec)?;
-        let saved = Some(now.folder.as_path());
+        if now.spec.unsettled.is_none() {
+            lose_time(&mut now.spec);
+            write_spec(&now.folder, &now.spec)?;
+        }
+        if saved != now.folder {
+            now.clear_unneeded(&now.spec, &suspended.layers)?;
+        }
+        let saved = Some(saved.as_path());
         let started = launch(&self.machines, &now.spec, &now.folder, lock, program, saved)?;
         // Before its guest does anything: it goes on from there once.
         now.forget_suspended()?;
@@ -215,8 +248,9 @@ impl Machine {
         if !self.state.is_suspended() {
             return Ok(None);
         }
-        let files = self.suspended()?.files.into_iter();
-        let files = files.map(|(name, record)| (self.folder.join(name), record));
+        let (folder, suspended) = self.suspended()?;
+        let files = suspended.files.into_iter();
+        let files = files.map(|(name, record)| (folder.join(name), record));
         Ok(Some(files.collect()))
     }
 
@@ -235,14 +269,15 @@ impl Machine {
 
     /// What was kept of its memory is no longer to be gone on from.
     pub(crate) fn forget_suspended(&self) -> Result<(), Error> {
-        forget(&self.folder)
+        forget_suspension(&self.folder)?;
+        restored::forget(&self.folder)
     }
 
     /// Gives a snapshot the memory that the machine is suspended with.
     pub(super) fn link_suspended(&self, draft: &DraftSnapshot) -> Result<Taken, Error> {
-        let suspended = self.suspended()?;
+        let (folder, suspended) = self.suspended()?;
         for (name, record) in &suspended.files {
-            let path = self.folder.join(name);
+            let path = folder.join(name);
             record.check_path(&path)?;
             draft.link(&path, name)?;
         }
@@ -258,7 +293,7 @@ impl Machine {
 }
 
 /// Removes the mark, for good, and then what only it needed.
-fn forget(folder: &Path) -> Result<(), Error> {
+pub(super) fn forget_suspension(folder: &Path) -> Result<(), Error> {
     match fs::rename(folder.join(SUSPENDED_FILE), folder.join(EARLIER_FILE)) {
         Ok(()) => clade_store::sync_folder(folder)?,
         // What belongs to it may be there, of somebody who was killed.
