@@ -7,6 +7,7 @@
 
 use clade_engine::PAGE_SIZE;
 use clade_riscv::isa::{self, Inst};
+use zerocopy::FromZeros;
 
 use crate::memory::{HostAddress, Scalar};
 use crate::table::Table;
@@ -16,8 +17,12 @@ const MAX_INSTRUCTIONS: usize = 64;
 
 /// Blocks that are kept of code that is executed in no other way.
 pub(crate) const ALL: usize = 1 << 14;
-/// Blocks that are kept to see which come again soon, and are to be translated.
-pub(crate) const RECENT: usize = 1 << 12;
+/// Blocks that are kept of code that is translated when it comes again. A hart in an idle machine has
+/// this many for good.
+pub(crate) const RECENT: usize = 1 << 9;
+
+/// Addresses of code whose visits are counted.
+const COUNTED: usize = 1 << 12;
 
 /// A run of instructions of which only the last may jump, trap by design or change how the
 /// following ones are fetched.
@@ -25,8 +30,6 @@ pub(crate) struct Block {
     start: HostAddress,
     /// The generation in which the block was last known to equal memory.
     generation: u64,
-    /// How often it was run.
-    pub(crate) executions: u32,
     pub(crate) instructions: Vec<Inst>,
     /// The memory it was decoded from, in 16-bit parcels.
     parcels: Vec<u16>,
@@ -37,7 +40,6 @@ impl Block {
         Self {
             start: HostAddress(0),
             generation: 0,
-            executions: 0,
             instructions: Vec::new(),
             parcels: Vec::new(),
         }
@@ -49,7 +51,6 @@ impl Block {
         let in_page = parcels_left(start);
         self.start = start;
         self.generation = generation;
-        self.executions = 0;
         self.instructions.clear();
         self.parcels.clear();
         while self.instructions.len() < MAX_INSTRUCTIONS && self.parcels.len() < in_page {
@@ -130,6 +131,35 @@ impl BlockCache {
             refill(slot, start, generation);
         }
         slot.as_deref_mut()
+    }
+}
+
+/// How often a hart has come to code that is not translated, of late: each address in the one slot that it
+/// names.
+pub(crate) struct Visits(Table<Visit>);
+
+#[derive(Clone, Copy, FromZeros)]
+struct Visit {
+    start: usize,
+    count: usize,
+}
+
+impl Visits {
+    pub(crate) fn new() -> Self {
+        Self(Table::new(COUNTED))
+    }
+
+    /// Counts another one; returns how many there were.
+    pub(crate) fn count(&mut self, start: HostAddress) -> usize {
+        let visit = &mut self.0[(start.0 >> 1) % COUNTED];
+        if visit.start != start.0 {
+            *visit = Visit {
+                start: start.0,
+                count: 0,
+            };
+        }
+        visit.count += 1;
+        visit.count
     }
 }
 

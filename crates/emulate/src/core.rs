@@ -1,6 +1,7 @@
 //! One hart with what it runs on: registers, TLB, memory, buses, time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clade_engine::{Exit, IoBus};
 use clade_riscv::csr::{self, Csrs, envcfg, status};
@@ -8,6 +9,7 @@ use clade_riscv::hart::{Hart, Mode};
 use clade_riscv::imsic::InterruptFile;
 use clade_riscv::trap::{self, Trap, interrupt};
 
+use crate::found_code::FoundCode;
 use crate::hsm::{Entry, HsmState};
 use crate::memory::GuestMemory;
 use crate::native::JitState;
@@ -17,6 +19,10 @@ use crate::time::Timebase;
 use crate::tlb::{Context, MemberIndex, Tlb};
 use crate::translator::Translator;
 use crate::tuning::Tuning;
+
+/// A hart that has slept for so long gives back the memory of what it can find again, which takes it a
+/// fraction of a millisecond.
+const DOZE: Duration = Duration::from_millis(200);
 
 /// What LR saw; SC succeeds when memory still holds it. Generated code reads and writes this.
 #[derive(Debug, Clone, Copy, Default)]
@@ -329,10 +335,24 @@ impl Core {
     }
 
     fn sleep(&mut self, deadline: Option<u64>) {
-        let timeout = deadline.map(|at| Timebase::until(self.shared.time.now(), at));
+        let shared = self.shared.clone();
+        let timeout = || deadline.map(|at| Timebase::until(shared.time.now(), at));
         self.port.set_executing(false);
-        self.port.sleep(timeout);
+        if timeout().is_none_or(|timeout| timeout > DOZE) {
+            self.port.sleep(Some(DOZE));
+            if !self.port.attention() {
+                self.shrink();
+            }
+        }
+        self.port.sleep(timeout());
         self.port.set_executing(true);
+    }
+
+    /// Gives the memory back that holds what can be found again: an idle machine needs none.
+    fn shrink(&mut self) {
+        self.tlb.shrink();
+        self.jit.found = FoundCode::default();
+        self.update_contexts();
     }
 
     /// The time of the next timer interrupt that is enabled, in ticks.

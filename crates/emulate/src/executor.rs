@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clade_engine::Exit;
 
-use crate::block::{self, BlockCache};
+use crate::block::{self, BlockCache, Visits};
 use crate::core::{Core, Shared};
 use crate::interpreter::{self, Fetched};
 use crate::memory::HostAddress;
@@ -14,6 +14,7 @@ use crate::translator::{self, Code, Left, Translator};
 pub(crate) struct Executor {
     pub(crate) core: Core,
     blocks: BlockCache,
+    visits: Visits,
     shared: Arc<Shared>,
 }
 
@@ -24,6 +25,7 @@ impl Executor {
                 Some(_) => block::RECENT,
                 None => block::ALL,
             }),
+            visits: Visits::new(),
             shared: core.shared.clone(),
             core,
         }
@@ -132,11 +134,9 @@ impl Executor {
     }
 
     fn translate_if_hot(&mut self, translator: &Translator, at: HostAddress) -> Option<Code> {
-        let hot_after = self.shared.tuning.hot_after;
-        let block = self.blocks.fetch(at)?;
-        let first = block.instructions.first()?.op;
-        block.executions = block.executions.saturating_add(1);
-        let hot = block.executions > hot_after && translator::is_translatable(first);
+        let first = self.blocks.fetch(at)?.instructions.first()?.op;
+        let is_hot = self.visits.count(at) > self.shared.tuning.hot_after as usize;
+        let hot = is_hot && translator::is_translatable(first);
         hot.then(|| translator.translate(&mut self.core, at))?
     }
 

@@ -118,6 +118,8 @@ struct Member {
     /// of the address space: one `sfence.vma` must drop all pieces of a superpage.
     superpages: [Option<(u64, u64)>; 2],
     jumps: Table<Jump>,
+    /// Which of 64 equal parts of `jumps` are in use, as bits: what is not takes up no memory.
+    used_jumps: u64,
     /// The pages of `jumps`' addresses, by a hash of their numbers.
     jump_pages: [u64; 16],
 }
@@ -129,6 +131,7 @@ impl Member {
             used: 0,
             superpages: [None; 2],
             jumps: Table::new(jumps),
+            used_jumps: 0,
             jump_pages: [0; 16],
         };
         member.clear_page(0);
@@ -146,17 +149,10 @@ impl Member {
         self.entries[slot] = if barred { BARRED } else { UNUSED };
     }
 
-    fn clear_jumps(&mut self) {
-        for (slot, jump) in self.jumps.iter_mut().enumerate() {
-            *jump = no_jump(slot);
-        }
-        self.jump_pages = [0; 16];
-    }
-
     fn flush(&mut self) {
         if self.used != 0 {
             let last = self.entries.len() - 1;
-            self.used_parts().for_each(|part| part.fill(UNUSED));
+            self.used_parts().for_each(|(_, part)| part.fill(UNUSED));
             self.clear_page(0);
             self.clear_page(last);
             self.used = 0;
@@ -165,17 +161,19 @@ impl Member {
         self.flush_jumps();
     }
 
-    /// The parts of `entries` that are in use.
-    fn used_parts(&mut self) -> impl Iterator<Item = &mut [Entry]> {
-        let (used, size) = (self.used, part_size(&self.entries));
-        let parts = self.entries.chunks_mut(size).enumerate();
-        parts.filter_map(move |(index, part)| (used >> index & 1 != 0).then_some(part))
+    /// The parts of `entries` that are in use, each with the slot that it begins with.
+    fn used_parts(&mut self) -> impl Iterator<Item = (usize, &mut [Entry])> {
+        used_parts(&mut self.entries, self.used)
     }
 
     fn flush_jumps(&mut self) {
-        if self.jump_pages != [0; 16] {
-            self.clear_jumps();
+        for (first, part) in used_parts(&mut self.jumps, self.used_jumps) {
+            for (index, jump) in part.iter_mut().enumerate() {
+                *jump = no_jump(first + index);
+            }
         }
+        self.used_jumps = 0;
+        self.jump_pages = [0; 16];
     }
 
     fn flush_page(&mut self, address: u64) {
@@ -208,9 +206,16 @@ impl Member {
     }
 }
 
-/// How many entries have a bit of [`Member::used`] in common.
-fn part_size(entries: &[Entry]) -> usize {
-    entries.len().div_ceil(u64::BITS as usize)
+/// How many slots of a table have a bit in common that says that they are in use.
+fn part_size<T>(table: &[T]) -> usize {
+    table.len().div_ceil(u64::BITS as usize).max(1)
+}
+
+/// The parts of a table whose bits are set in `used`, each with the slot that it begins with.
+fn used_parts<T>(table: &mut [T], used: u64) -> impl Iterator<Item = (usize, &mut [T])> {
+    let size = part_size(table);
+    let parts = table.chunks_mut(size).enumerate();
+    parts.filter_map(move |(index, part)| (used >> index & 1 != 0).then_some((index * size, part)))
 }
 
 fn jump_page(page: u64) -> (usize, u64) {
@@ -385,6 +390,7 @@ impl Tlb {
         let (word, bit) = jump_page(pc >> PAGE_SHIFT);
         member.jump_pages[word] |= bit;
         let slot = jump_slot(pc, member.jumps.len());
+        member.used_jumps |= 1 << (slot / part_size(&member.jumps));
         member.jumps[slot] = Jump { pc, code };
     }
 
@@ -430,6 +436,16 @@ impl Tlb {
         self.supervisor_private = false;
     }
 
+    /// Forgets everything, and gives the memory back that it took.
+    pub(crate) fn shrink(&mut self) {
+        let (entries, jumps) = self.sizes;
+        let satp = self.spaces[self.current].satp;
+        let changes = self.changes + 1;
+        *self = Self::new(entries, jumps);
+        self.spaces[self.current].satp = satp;
+        self.changes = changes;
+    }
+
     /// Forgets the pages of the address spaces with identifier `asid`, but need not forget
     /// global ones.
     pub(crate) fn flush_asid(&mut self, asid: u64) {
@@ -459,7 +475,8 @@ impl Tlb {
     /// Forgets the right to write, so that the next write to each page is seen.
     pub(crate) fn revoke_writes(&mut self) {
         let parts = self.members.iter_mut().flat_map(Member::used_parts);
-        parts.flatten().for_each(|entry| entry.write = NEVER);
+        let entries = parts.flat_map(|(_, part)| part);
+        entries.for_each(|entry| entry.write = NEVER);
     }
 
     /// Forgets where code was translated to.

@@ -10,6 +10,9 @@ use super::{MIB, MS, Session, smaps};
 /// What a clone does before its memory is looked at again: programs, files and a pipe.
 const WORK: &str = "i=0; while [ $i -lt 20 ]; do ls -l /bin /etc | sort | wc -l; i=$((i+1)); done";
 
+/// A clone that has had nothing to do for so long is idle.
+const IDLE: Duration = Duration::from_secs(3);
+
 impl Session<'_> {
     pub(super) fn clones(&mut self, source: &str) -> Result<(), String> {
         self.clade.snapshot(source, "cloned")?;
@@ -57,6 +60,7 @@ impl Session<'_> {
         self.time("clone-first-exec", Column::Clade, time);
         let time = self.clade.shell(&name, "true")?;
         self.time("clone-second-exec", Column::Clade, time);
+        thread::sleep(IDLE);
         self.memory("clone-memory", process)?;
         self.clade.shell(&name, WORK)?;
         self.memory("clone-worked", process)?;

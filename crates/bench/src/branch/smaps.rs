@@ -44,8 +44,9 @@ pub(super) fn private(process: u32) -> Result<Private, String> {
     Ok(split(&smaps))
 }
 
-/// Guest memory begins with the first mapping of a layer and ends with the last: what lies between
-/// them is pages that were zero. Without layers all is the process's own.
+/// What is anonymous is the process's own, whatever file it is mapped over: pages that are yet to be written
+/// back are the file's. Guest memory begins with the first mapping of a layer and ends with the last:
+/// what lies between them is pages that were zero. Without layers all is the process's own.
 fn split(smaps: &str) -> Private {
     let mut mappings: Vec<(Kind, f64)> = Vec::new();
     for line in smaps.lines() {
@@ -55,7 +56,7 @@ fn split(smaps: &str) -> Private {
             mappings.push((Kind::of(line), 0.0));
             continue;
         };
-        let counts = key == "Private_Dirty:" || (key == "Shared_Dirty:" && *kind == Kind::Code);
+        let counts = key == "Anonymous:" || (key == "Shared_Dirty:" && *kind == Kind::Code);
         if counts && let Some(Ok(kib)) = words.next().map(str::parse::<f64>) {
             *size += kib / 1024.0;
         }
@@ -81,7 +82,9 @@ mod tests {
     #[test]
     fn guest_memory_is_told_from_the_rest() {
         let mapping = |path: &str, kib: u32| {
-            format!("7f00-7f01 rw-p 00000000 00:00 0 {path}\nSize: 9 kB\nPrivate_Dirty: {kib} kB\n")
+            format!(
+                "7f00-7f01 rw-p 00000000 00:00 0 {path}\nPrivate_Dirty: 9 kB\nAnonymous: {kib} kB\n"
+            )
         };
         let shared = |rights: &str, kib: u32| {
             format!(

@@ -90,3 +90,44 @@ fn address_spaces_are_kept_until_there_are_too_many() {
     tlb.choose(3);
     assert!(found(&tlb, 3 << PAGE_SHIFT));
 }
+
+#[test]
+fn a_shrunk_tlb_has_nothing_and_is_in_the_same_address_space() {
+    let mut tlb = Tlb::new(64, 64);
+    for satp in [1, 2, 1] {
+        tlb.choose(satp);
+        insert(&mut tlb, 0x5000);
+        tlb.insert_jump(Context::User, 0x5002, 7);
+    }
+    let changes = tlb.changes();
+    tlb.shrink();
+    assert_ne!(tlb.changes(), changes);
+    assert!(!found(&tlb, 0x5000));
+    insert(&mut tlb, 0x5000);
+    tlb.choose(1);
+    assert!(found(&tlb, 0x5000), "it was there all the time");
+    tlb.choose(2);
+    assert!(!found(&tlb, 0x5000));
+}
+
+#[test]
+fn flushed_jumps_are_gone_in_every_part() {
+    for size in [2, 64, 4096] {
+        let mut tlb = Tlb::new(size, size);
+        let jump = |tlb: &Tlb, pc: u64| {
+            let jumps = &tlb.members[tlb.index(Context::User)].jumps;
+            let jump = jumps[jump_slot(pc, size)];
+            (jump.pc == pc).then_some(jump.code)
+        };
+        for forget in [Tlb::flush, Tlb::flush_jumps] {
+            for pc in [0, 2, 126, 4096, 8190] {
+                tlb.insert_jump(Context::User, pc, 7);
+                assert_eq!(jump(&tlb, pc), Some(7));
+            }
+            forget(&mut tlb);
+            for pc in [0, 2, 126, 4096, 8190] {
+                assert_eq!(jump(&tlb, pc), None, "{pc} of {size}");
+            }
+        }
+    }
+}

@@ -48,7 +48,7 @@ pub(super) struct Page {
     /// The lines of the page that have something that was translated, in order: many pages have little.
     source: Cow<'static, [Line]>,
     /// What was translated.
-    covered: Offsets,
+    covered: Cow<'static, Offsets>,
     /// Code by the offset of its first instruction, ordered.
     entries: Cow<'static, [Entry]>,
     /// Where all its code is.
@@ -64,7 +64,7 @@ impl Page {
     fn new(fence: u64) -> Self {
         Self {
             source: Cow::default(),
-            covered: Offsets::new(),
+            covered: Cow::Owned(Offsets::new()),
             entries: Cow::default(),
             spans: Cow::default(),
             verified: Some(fence),
@@ -77,7 +77,7 @@ impl Page {
     fn inherit(record: Record<'static>) -> Self {
         Self {
             source: Cow::Borrowed(record.source),
-            covered: record.covered.clone(),
+            covered: Cow::Borrowed(record.covered),
             entries: Cow::Borrowed(record.entries),
             spans: Cow::Borrowed(record.spans),
             verified: None,
@@ -115,8 +115,9 @@ impl Page {
         (segment, span): (u32, Span),
     ) {
         self.segments |= 1 << segment;
+        let offsets = self.covered.to_mut();
         for offset in covered {
-            self.covered.insert(offset);
+            offsets.insert(offset);
         }
         let lines = self.covered.lines().map(|line| line_of(source, line));
         let mut kept = Vec::with_capacity(self.covered.lines().count());
@@ -202,7 +203,8 @@ impl Page {
 pub(super) struct Pages {
     /// Which of `pages` a page of the guest's is, plus [`FIRST`]; or one of the values below it.
     slots: Vec<u32>,
-    pages: Vec<Option<Page>>,
+    /// Boxed, as most of a guest's code is inherited, and comes one page at a time.
+    pages: Vec<Option<Box<Page>>>,
     free: Vec<u32>,
     inherited: Option<&'static Persisted>,
     /// How many pages were taken over from what is inherited.
@@ -300,7 +302,7 @@ impl Pages {
         now: u64,
     ) -> Option<&mut Page> {
         let agrees =
-            |page: &mut Option<Page>| page.as_mut().is_some_and(|page| page.agrees(source));
+            |page: &mut Option<Box<Page>>| page.as_mut().is_some_and(|page| page.agrees(source));
         let index = match self.index(number) {
             Some(index) if agrees(&mut self.pages[index]) => index,
             _ => {
@@ -308,7 +310,7 @@ impl Pages {
                 self.insert(number, Page::new(now))?
             }
         };
-        self.pages[index].as_mut()
+        self.pages[index].as_deref_mut()
     }
 
     /// Takes over what is inherited of a page, if anything is. Whether memory has it is still to be seen.
@@ -327,6 +329,7 @@ impl Pages {
 
     fn insert(&mut self, number: u32, page: Page) -> Option<usize> {
         let slot = self.slots.get_mut(number as usize)?;
+        let page = Box::new(page);
         let index = match self.free.pop() {
             Some(index) => {
                 self.pages[index as usize] = Some(page);
