@@ -16,6 +16,9 @@ pub(crate) enum Meant {
 /// What is meant by a machine's name or id, by `MACHINE@TAG`, by a snapshot's id, or by the beginning of an
 /// id.
 pub(crate) fn find(machines: &Machines, text: &str) -> Result<Meant, Error> {
+    if is_of_machine(text) {
+        return Ok(Meant::Snapshot(Box::new(machines.find_snapshot(text)?)));
+    }
     let not_found = match machines.find(text) {
         Ok(machine) => return Ok(Meant::Machine(Box::new(machine))),
         Err(error) => error,
@@ -24,9 +27,13 @@ pub(crate) fn find(machines: &Machines, text: &str) -> Result<Meant, Error> {
         Ok(snapshot) => Ok(Meant::Snapshot(Box::new(snapshot))),
         // It is there, and damaged.
         Err(error @ Error::Store(clade_store::Error::Content { .. })) => Err(error),
-        Err(error) if text.contains('@') => Err(error),
         Err(_) => Err(not_found),
     }
+}
+
+/// Whether this is `MACHINE@TAG`: neither a machine nor a template has such a name, and none need be looked at.
+pub(crate) fn is_of_machine(text: &str) -> bool {
+    text.contains('@')
 }
 
 /// A snapshot as JSON shows it.

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use clade_vmm::control::Connection;
 use clade_vmm::record;
@@ -255,7 +256,15 @@ impl Drop for Draft {
 
 /// Whether this host can carry the machine.
 pub(crate) fn check_host(config: &MachineConfig) -> Result<(), Error> {
-    let host = Host::of_this_machine().map_err(Error::io("read", "/proc"))?;
+    // Of many clones, each is asked about.
+    static HOST: OnceLock<Host> = OnceLock::new();
+    let host = match HOST.get() {
+        Some(host) => host,
+        None => {
+            let host = Host::of_this_machine().map_err(Error::io("read", "/proc"))?;
+            HOST.get_or_init(|| host)
+        }
+    };
     host.check(config.cpus, config.memory)
 }
 

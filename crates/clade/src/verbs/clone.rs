@@ -56,7 +56,8 @@ impl Clone {
             keep_identity: self.keep_identity,
             ..CloneOrder::default()
         };
-        if let Err(Error::NotFound { .. }) = machines.find(&self.source)
+        if !snapshots::is_of_machine(&self.source)
+            && let Err(Error::NotFound { .. }) = machines.find(&self.source)
             && let Some(template) = machines.template(&self.source)?
         {
             return make(&machines, &Meant::Snapshot(Box::new(template)), &order);
