@@ -18,6 +18,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// What cannot be tested where the image `mini` is missing.
 const TEST: &str = "commands in a guest";
 
+/// Whoever waits for what will never come is told within this time.
+const SOON: Duration = Duration::from_secs(10);
+
 impl Machine {
     fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = self.home.clade(&[&["exec"], arguments].concat());
@@ -51,6 +54,7 @@ fn commands_run_in_a_guest() {
     many_bytes_pass_unchanged(&machine);
     a_terminal_is_one(&machine);
     several_run_at_once(&machine);
+    a_reset_ends_them(&machine);
     what_is_not_there_is_told(&machine);
 }
 
@@ -168,6 +172,23 @@ fn several_run_at_once(machine: &Machine) {
             assert_eq!(finished.stdout().lines().count(), 2000);
         }
     });
+}
+
+/// Who waits for a command learns at once that its guest has begun anew.
+fn a_reset_ends_them(machine: &Machine) {
+    let child = machine.spawn(&[NAME, "sh", "-c", ": >/tmp/before; exec sleep 600"]);
+    wait_until("the command runs", || {
+        machine.exec(&["test", "-e", "/tmp/before"]).code == Some(0)
+    });
+    let resetting = Instant::now();
+    let last = machine.shell("echo b >/proc/sysrq-trigger");
+    for lost in [last, finish(child)] {
+        assert_eq!(lost.code, Some(125), "{lost:?}");
+        assert!(lost.stderr.contains("the guest"), "{lost:?}");
+    }
+    assert!(resetting.elapsed() < SOON, "{:?}", resetting.elapsed());
+    machine.done(&["wait", NAME, "--for", "ready", "--timeout", "50"]);
+    machine.run("test ! -e /tmp/before");
 }
 
 fn what_is_not_there_is_told(machine: &Machine) {

@@ -48,11 +48,17 @@ pub struct KvmConfig {
 /// IDs of local APICs have 8 bits, and 255 stands for all of them.
 const CPUS_MAX: u32 = 254;
 
-/// What vCPUs, interrupt wires and the engine share.
-pub(crate) struct Machine {
+/// A virtual machine of KVM's. Devices hold it to interrupt its vCPUs, so it holds none: else neither
+/// would ever go.
+pub(crate) struct Vm {
     // Before the memory: KVM has its addresses.
-    pub(crate) vm: VmFd,
+    pub(crate) fd: VmFd,
     pub(crate) memory: Memory,
+}
+
+/// What vCPUs and the engine share.
+pub(crate) struct Machine {
+    pub(crate) vm: Arc<Vm>,
     pub(crate) mmio: Arc<dyn IoBus>,
     pub(crate) ports: Arc<dyn IoBus>,
     pub(crate) cpuid: Cpuid,
@@ -84,11 +90,11 @@ impl Kvm {
             source,
         })?;
         let cpuid = Cpuid::new(device, config.cpu, config.cpus)?;
-        let vm = virtual_machine(device)?;
+        let fd = virtual_machine(device)?;
+        let memory = Memory::give(&fd, config.ram)?;
         Ok(Self {
             machine: Arc::new(Machine {
-                memory: Memory::give(&vm, config.ram)?,
-                vm,
+                vm: Arc::new(Vm { fd, memory }),
                 mmio: config.memory,
                 ports: config.ports,
                 cpuid,
@@ -105,13 +111,13 @@ impl Kvm {
 
     /// The wire into input `gsi` (0 to 23) of the I/O APIC, or `None` when there is no such input.
     pub fn irq_line(&self, gsi: u32) -> Option<Arc<dyn IrqLine>> {
-        let machine = self.machine.clone();
-        (gsi < WIRES).then(|| Arc::new(Wire { machine, gsi }) as Arc<dyn IrqLine>)
+        let vm = self.machine.vm.clone();
+        (gsi < WIRES).then(|| Arc::new(Wire { vm, gsi }) as Arc<dyn IrqLine>)
     }
 
     /// Where devices write their message-signalled interrupts.
     pub fn msi(&self) -> Arc<dyn MsiSink> {
-        Arc::new(Messages(self.machine.clone()))
+        Arc::new(Messages(self.machine.vm.clone()))
     }
 
     /// The state of what vCPUs share. Wants a machine at rest.
@@ -121,9 +127,9 @@ impl Kvm {
     pub fn save_chips(&self) -> Result<ChipsState, EngineError> {
         let clock_ns = match *lock(&self.stopped_clock) {
             Some(stopped) => stopped,
-            None => clock::read(&self.machine.vm)?,
+            None => clock::read(&self.machine.vm.fd)?,
         };
-        ChipsState::read(&self.machine.vm, clock_ns)
+        ChipsState::read(&self.machine.vm.fd, clock_ns)
     }
 
     /// Goes on from a saved state. The clock stands still until [`Kvm::start_clock`].
@@ -131,7 +137,7 @@ impl Kvm {
     /// # Errors
     /// When the state is not one, or the host refuses.
     pub fn restore_chips(&self, state: &ChipsState) -> Result<(), EngineError> {
-        let clock_ns = state.write(&self.machine.vm)?;
+        let clock_ns = state.write(&self.machine.vm.fd)?;
         *lock(&self.stopped_clock) = Some(clock_ns);
         Ok(())
     }
@@ -147,7 +153,7 @@ impl Kvm {
             for (_, vcpu) in lock(&self.vcpus).iter() {
                 vcpu.stop_clock()?;
             }
-            *stopped = Some(clock::read(&self.machine.vm)?);
+            *stopped = Some(clock::read(&self.machine.vm.fd)?);
         }
         Ok(())
     }
@@ -165,7 +171,7 @@ impl Kvm {
         for (position, (_, vcpu)) in vcpus.iter().enumerate() {
             vcpu.start_clock(position == 0)?;
         }
-        clock::write(&self.machine.vm, clock_ns)?;
+        clock::write(&self.machine.vm.fd, clock_ns)?;
         vcpus.iter().try_for_each(|(_, vcpu)| vcpu.tell_stop())
     }
 }
@@ -231,8 +237,8 @@ impl Engine for Kvm {
     }
 
     fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError> {
-        let machine = &self.machine;
-        lock(&self.dirty_log).take(&machine.vm, &machine.memory, self.page_map.as_deref())
+        let vm = &self.machine.vm;
+        lock(&self.dirty_log).take(&vm.fd, &vm.memory, self.page_map.as_deref())
     }
 }
 

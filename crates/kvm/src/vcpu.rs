@@ -38,7 +38,7 @@ impl KvmVcpu {
         machine: Arc<Machine>,
         start: Option<&Start>,
     ) -> Result<Self, EngineError> {
-        let mut fd = (machine.vm.create_vcpu(u64::from(index))).map_err(refused("a vCPU"))?;
+        let mut fd = (machine.vm.fd.create_vcpu(u64::from(index))).map_err(refused("a vCPU"))?;
         let cpuid = machine.cpuid.of_vcpu(index);
         fd.set_cpuid2(&cpuid.to_kvm()?)
             .map_err(refused("a vCPU with these features"))?;

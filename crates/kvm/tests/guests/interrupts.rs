@@ -1,15 +1,17 @@
 //! Interrupts, and vCPUs that start each other.
 
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clade_engine::Exit;
+use clade_engine::{Engine, Exit, IoBus, IrqLine, MsiSink, Unmapped};
+use clade_kvm::{CpuModel, Kvm, KvmConfig, Start};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::machine::{
-    DONE, Machine, RESULTS, assemble, assemble_for, device, finish, long, run, until,
+    DONE, Machine, RESULTS, assemble, assemble_for, device, finish, long, ram, run, until,
 };
 
 const IDT: u64 = 0x5000;
@@ -210,4 +212,40 @@ fn vcpus_start_each_other() {
     for other in others {
         assert_eq!(other.kick().1, Exit::Kicked);
     }
+}
+
+/// Devices hold what they interrupt by, and are on the bus that the engine holds.
+#[test]
+fn a_machine_goes_with_all_its_devices() {
+    struct Interrupting(OnceLock<(Arc<dyn IrqLine>, Arc<dyn MsiSink>)>);
+
+    impl IoBus for Interrupting {
+        fn read(&self, address: u64, _: &mut [u8]) -> Result<(), Unmapped> {
+            Err(Unmapped { address })
+        }
+
+        fn write(&self, address: u64, _: &[u8]) -> Result<(), Unmapped> {
+            Err(Unmapped { address })
+        }
+    }
+
+    let Some(device) = device() else { return };
+    let bus = Arc::new(Interrupting(OnceLock::new()));
+    let ram = ram();
+    let remaining = (Arc::downgrade(&bus), Arc::downgrade(&ram));
+    let config = KvmConfig {
+        cpus: 1,
+        ram,
+        memory: bus.clone(),
+        ports: bus.clone(),
+        cpu: CpuModel::Host,
+        start: Start::Reset,
+    };
+    let engine = Kvm::new(&device, config).expect("a machine");
+    let wire = engine.irq_line(5).expect("an input of the I/O APIC");
+    assert!(bus.0.set((wire, engine.msi())).is_ok());
+    let vcpu = engine.create_vcpu(0).expect("a vCPU");
+    drop((vcpu, bus, engine));
+    assert!(remaining.0.upgrade().is_none(), "the devices");
+    assert!(remaining.1.upgrade().is_none(), "the memory");
 }
