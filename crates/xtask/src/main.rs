@@ -18,7 +18,8 @@ use system::{System, Work};
 const USAGE: &str = "usage: cargo xtask test-kvm [OPTION...] [TEST...]
        cargo xtask kvm-machine [OPTION...] [-- COMMAND [ARGUMENT...]]
 
-  test-kvm      run the tests of the KVM engine in a machine that has KVM, made by QEMU
+  test-kvm      run the tests of the KVM engine in a machine that has KVM, made by QEMU: all, or those of
+                programs whose names begin so (clade/branch), or single functions (clade/exec::a_machine)
   kvm-machine   run a command in such a machine and exit as it does; without one, a shell on this terminal
 
   --cpus N              its processors (default 1; more are not safe with QEMU 7.2)

@@ -14,9 +14,15 @@ use crate::programs;
 /// The script that runs as PID 1.
 const INIT: &str = include_str!("../guest/init");
 /// What some tests ask for an opinion, if this host has it.
-const TOOLS: [&str; 3] = ["/usr/bin/ssh", "/usr/bin/qemu-img", "/sbin/e2fsck"];
+const TOOLS: [&str; 4] = [
+    "/usr/bin/ssh",
+    "/usr/bin/qemu-img",
+    "/sbin/e2fsck",
+    "/sbin/mke2fs",
+];
 const BUSYBOX: &str = "busybox-static";
-const MODULES: [&str; 4] = ["kvm_amd", "ext4", "loop", "tun"];
+/// Those of the machine itself, and what guests without it are given.
+const MODULES: [&str; 5] = ["kvm_amd", "ext4", "loop", "tun", "button"];
 /// What the kernel's package wants of a system that is installed.
 const WITHOUT: [&str; 5] = [
     "initramfs-tools",

@@ -5,12 +5,13 @@ use crate::machine::{self, Machine};
 use crate::system::{self, System, Work};
 
 /// Scripts, by their names.
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 3] = [
     (
         "nested-paging",
         include_str!("../guest/tests/nested-paging"),
     ),
     ("machine", include_str!("../guest/tests/machine")),
+    ("power-button", include_str!("../guest/tests/power-button")),
 ];
 /// Packages whose tests are run there, with the names of those of `tests/` if not all are.
 const PACKAGES: [(&str, &[&str]); 2] = [
@@ -75,9 +76,45 @@ struct Test {
 struct Outcome {
     passed: Vec<String>,
     failed: Vec<String>,
+    /// The program that runs found nothing to do.
+    idle: bool,
 }
 
-/// Runs all tests, or those whose names begin as the arguments say, in one machine.
+/// Which tests are wanted, by words that each say how the name of a program begins and, behind `::`, what
+/// its functions have in their names. Without words, all are.
+struct Choice(Vec<String>);
+
+impl Choice {
+    fn parts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.0.iter().map(|word| match word.split_once("::") {
+            Some((program, function)) => (program, Some(function)),
+            None => (word.as_str(), None),
+        })
+    }
+
+    fn wants(&self, program: &str) -> bool {
+        self.0.is_empty() || self.parts().any(|(word, _)| program.starts_with(word))
+    }
+
+    /// Whether it may want programs of a package.
+    fn wants_of(&self, package: &str) -> bool {
+        let folder = format!("{package}/");
+        let wanted = |(word, _): (&str, _)| word.starts_with(&folder) || folder.starts_with(word);
+        self.0.is_empty() || self.parts().any(wanted)
+    }
+
+    /// What a program's harness is told: the functions that are wanted, or which are left out.
+    fn arguments(&self, program: &str) -> String {
+        let wanted = self.parts().filter(|(word, _)| program.starts_with(word));
+        let functions: Option<Vec<_>> = wanted.map(|(_, function)| function).collect();
+        match functions {
+            Some(functions) if !functions.is_empty() => functions.join(" "),
+            _ => LEFT_OUT.map(|(name, _)| format!("--skip {name}")).join(" "),
+        }
+    }
+}
+
+/// Runs all tests, or those that the arguments name, in one machine.
 pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     if let Some(reason) = machine::missing().or_else(system::out_of_reach) {
         println!("SKIPPED the tests of the KVM engine: {reason}");
@@ -86,11 +123,10 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     if options.machine.seconds == Machine::default().seconds {
         options.machine.seconds = SECONDS;
     }
-    let mut tests = tests(&mut options.system)?;
-    let is_wanted = |name: &str| options.rest.iter().any(|rest| name.starts_with(rest));
-    tests.retain(|test| options.rest.is_empty() || is_wanted(&test.name));
+    let choice = Choice(options.rest);
+    let mut tests = tests(&mut options.system, &choice)?;
     if tests.is_empty() {
-        return Err(format!("no test is called {}", options.rest.join(" or ")));
+        return Err(format!("no test is called {}", choice.0.join(" or ")));
     }
     let mut passed = 0;
     for attempt in 0..ATTEMPTS {
@@ -123,14 +159,14 @@ pub(crate) fn run(mut options: Options) -> Result<u8, String> {
     Ok(u8::from(!tests.is_empty()))
 }
 
-/// All tests, those first that say most in least time, with what they need in the machine.
-fn tests(system: &mut System) -> Result<Vec<Test>, String> {
+/// The tests that are wanted, those first that say most in least time, with what they need in the machine.
+fn tests(system: &mut System, choice: &Choice) -> Result<Vec<Test>, String> {
     system.add_clade()?;
     system.add_mini()?;
     system.add_packages()?;
     system.add_tools()?;
     let mut tests = Vec::new();
-    for (name, script) in SCRIPTS {
+    for (name, script) in SCRIPTS.into_iter().filter(|(name, _)| choice.wants(name)) {
         let path = format!("{FOLDER}/{name}");
         system.add_content(&path, script.as_bytes());
         tests.push(Test {
@@ -138,15 +174,27 @@ fn tests(system: &mut System) -> Result<Vec<Test>, String> {
             command: format!("sh /{path}"),
         });
     }
-    let skips = LEFT_OUT.map(|(name, _)| format!("--skip {name}")).join(" ");
-    for (package, only) in PACKAGES {
-        let mut paths = system.add_tests(package, only)?;
-        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-        paths.sort_by_key(|path| only.iter().position(|only| *only == name(path)));
-        for path in paths {
+    for (package, programs) in PACKAGES {
+        let name = |path: &str| format!("{package}/{}", path.rsplit('/').next().unwrap_or(path));
+        let wanted = programs
+            .iter()
+            .filter(|name| choice.wants(&format!("{package}/{name}")));
+        let wanted: Vec<_> = wanted.copied().collect();
+        let wants_none = wanted.is_empty() && !programs.is_empty();
+        if wants_none || !choice.wants_of(package) {
+            continue;
+        }
+        let mut paths = system.add_tests(package, &wanted)?;
+        paths.sort_by_key(|path| {
+            wanted
+                .iter()
+                .position(|wanted| name(path).ends_with(&format!("/{wanted}")))
+        });
+        for path in paths.iter().filter(|path| choice.wants(&name(path))) {
+            let (name, arguments) = (name(path), choice.arguments(&name(path)));
             tests.push(Test {
-                name: format!("{package}/{}", name(&path)),
-                command: format!("{ENVIRONMENT} /{path} --test-threads 1 {skips}"),
+                command: format!("{ENVIRONMENT} /{path} --test-threads 1 {arguments}"),
+                name,
             });
         }
     }
@@ -172,13 +220,15 @@ impl Outcome {
             .and_then(|rest| rest.rsplit_once(' '))
         else {
             println!("{line}");
+            self.idle |= line == "running 0 tests";
             return;
         };
-        let list = match status {
-            "0" => &mut self.passed,
-            _ => &mut self.failed,
+        let is_idle = std::mem::take(&mut self.idle);
+        let (list, how) = match status {
+            "0" if !is_idle => (&mut self.passed, "ok"),
+            _ => (&mut self.failed, "FAILED"),
         };
-        println!("== {name}: {}", if status == "0" { "ok" } else { "FAILED" });
+        println!("== {name}: {how}");
         list.push(name.to_owned());
     }
 }
@@ -195,5 +245,30 @@ mod tests {
         }
         assert_eq!(outcome.passed, ["a"]);
         assert_eq!(outcome.failed, ["b", "d"]);
+    }
+
+    #[test]
+    fn a_program_that_tests_nothing_fails() {
+        let mut outcome = Outcome::default();
+        for line in ["running 0 tests", "@@ a 0", "running 1 test", "@@ b 0"] {
+            outcome.hear(line);
+        }
+        assert_eq!(outcome.passed, ["b"]);
+        assert_eq!(outcome.failed, ["a"]);
+    }
+
+    #[test]
+    fn words_choose_programs_and_functions() {
+        let choice = |words: &[&str]| Choice(words.iter().map(|word| (*word).to_owned()).collect());
+        let some = choice(&["clade/branch::walk", "clade/branch::kills", "machine"]);
+        assert!(some.wants("clade/branch") && some.wants("machine"));
+        assert!(!some.wants("clade/tree") && !some.wants("clade-kvm/guests"));
+        assert!(some.wants_of("clade") && !some.wants_of("clade-kvm"));
+        assert_eq!(some.arguments("clade/branch"), "walk kills");
+        let all = choice(&[]);
+        assert!(all.wants("clade/tree") && all.wants_of("clade-kvm"));
+        assert!(all.arguments("clade/tree").contains("--skip damage::"));
+        let whole = choice(&["clade/branch", "clade/branch::walk"]);
+        assert!(whole.arguments("clade/branch").contains("--skip"));
     }
 }
