@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::board::Board;
 use crate::guest::{Boot, Devices, Guest, expect, run_command};
 use crate::initrd::Initrd;
 use crate::peer::Peer;
@@ -27,8 +28,9 @@ type Times = Vec<Duration>;
 
 /// Measures and prints the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let version = qemu::version(&options.qemu)?;
-    let image = mini()?;
+    let version = qemu::version(options.qemu())?;
+    let board = Board::Emulated;
+    let image = mini(board)?;
     let programs = [
         program::integer(3000),
         program::float(600),
@@ -44,6 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         for (peer, best) in [Peer::Clade, Peer::Qemu].into_iter().zip(&mut best) {
             eprintln!("round {round} of {}: {}", options.rounds, peer.title());
             let boot = Boot {
+                board,
                 kernel: &image.kernel,
                 initrd: initrd.path(),
                 cmdline: &image.cmdline,
@@ -51,7 +54,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
                 memory: MEMORY,
                 devices: Devices::default(),
             };
-            let times = measure(|| peer.start(&options.qemu, &boot), &workloads)?;
+            let times = measure(|| peer.start(options.qemu(), &boot), &workloads)?;
             match best {
                 Some(best) => {
                     best.iter_mut()
@@ -85,9 +88,10 @@ pub(crate) fn until_prompt(
 }
 
 /// The image that the guests' kernel is from.
-pub(crate) fn mini() -> Result<clade_images::Image, String> {
+pub(crate) fn mini(board: Board) -> Result<clade_images::Image, String> {
     let request = clade_images::Request {
         name: "mini".into(),
+        architecture: board.architecture(),
         ..Default::default()
     };
     clade_images::ensure(&request, &clade_images::Silent).map_err(|error| error.to_string())

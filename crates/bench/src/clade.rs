@@ -57,6 +57,7 @@ pub(crate) fn start(
         room,
     });
     let config = MachineConfig {
+        engine: boot.board.engine(),
         tier,
         interrupts,
         cpus: boot.cpus,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::board::Board;
 use crate::terminal::Transcript;
 
 /// What waits for a guest that does not answer, at the longest.
@@ -11,6 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(540);
 /// What a guest boots from, and what it has.
 #[derive(Clone, Copy)]
 pub(crate) struct Boot<'a> {
+    pub(crate) board: Board,
     pub(crate) kernel: &'a Path,
     pub(crate) initrd: &'a Path,
     pub(crate) cmdline: &'a str,

@@ -6,6 +6,7 @@
 //! host, too. Machines are noisy: the ratio counts, and each figure is the best of several rounds.
 
 mod assembler;
+mod board;
 mod boot;
 mod branch;
 mod clade;
@@ -15,6 +16,7 @@ mod io;
 mod kernels;
 #[cfg(target_arch = "x86_64")]
 mod kvm;
+mod memory;
 mod peer;
 mod program;
 mod qemu;
@@ -27,27 +29,31 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use board::Board;
 use peer::Peer;
 
 const USAGE: &str = "usage: clade-bench boot [--rounds N] [--cpus N] [--qemu PROGRAM]
        clade-bench workloads [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...]
                              [--peer clade|interpreter|plic|qemu|native,...] [--json FILE]
        clade-bench io [--rounds N] [--cpus N] [--qemu PROGRAM] [--only NAME,...] [--quick]
-                      [--peer clade|interpreter|plic|qemu,...]
-       clade-bench branch [--rounds N] [--qemu PROGRAM] [--only ROW,...] [--quick]
+                      [--peer clade|interpreter|plic|qemu,...] [--kvm]
+       clade-bench branch [--rounds N] [--qemu PROGRAM] [--only ROW,...] [--quick] [--kvm]
+       clade-bench fetch [--kvm]
        clade-bench kvm [--rounds N] [--qemu PROGRAM] [--quick]
        clade-bench speed [int|mem|fp] [interpreter|translator]
 
   boot        boot `mini` and run small loops, under Clade and under QEMU in turn
   workloads   run programs from Debian's packages, under each peer in turn
   io          disk, network and shared folder, under two peers in turn
+  fetch       fetch what the guests of io are made of, for a host without a network
   branch      snapshots, clones, suspending and resuming, against QEMU's two ways of keeping a machine
-  kvm         what exits cost on KVM, against QEMU's own use of it
+  kvm         what exits and starting cost on KVM, against QEMU's own use of it
   speed       run a loop in the bare engine
 
   --rounds N       how often each is measured; the best counts (default 3)
   --cpus N         harts of the guests (default 1); as many copies of each workload run at once
-  --qemu PROGRAM   the QEMU to run (default qemu-system-riscv64)
+  --kvm            x86-64 guests on KVM under both, in place of RISC-V's, emulated
+  --qemu PROGRAM   the QEMU to run (default qemu-system-riscv64; with KVM qemu-system-x86_64)
   --only NAME,...  these workloads alone; `disk` is all of io that begin so
   --quick          little of everything, once: whether it works, and roughly how fast
   --peer PEER,...  these peers alone (default clade,qemu)
@@ -59,8 +65,10 @@ pub(crate) struct Options {
     pub(crate) rounds: u32,
     /// Harts of the guests, and how many copies of each workload run at once.
     pub(crate) cpus: u32,
-    /// The program that is QEMU.
-    pub(crate) qemu: String,
+    /// What the guests run on.
+    pub(crate) board: Board,
+    /// The program that is QEMU, if another than usual.
+    pub(crate) qemu: Option<String>,
     /// The workloads to run; all if empty.
     pub(crate) only: Vec<String>,
     pub(crate) peers: Vec<Peer>,
@@ -71,6 +79,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The program that is QEMU.
+    pub(crate) fn qemu(&self) -> &str {
+        self.qemu.as_deref().unwrap_or(self.board.qemu())
+    }
+
     /// Whether a workload is to be run.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == name)
@@ -82,7 +95,8 @@ impl Default for Options {
         Self {
             rounds: 3,
             cpus: 1,
-            qemu: qemu::PROGRAM.into(),
+            board: Board::default(),
+            qemu: None,
             only: Vec::new(),
             peers: vec![Peer::Clade, Peer::Qemu],
             quick: false,
@@ -104,12 +118,16 @@ fn main() -> ExitCode {
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     let verb = arguments.next().ok_or(USAGE)?;
     match verb.as_str() {
-        "boot" => boot::run(&parse(arguments)?),
-        "workloads" => workloads::run(&parse(arguments)?),
+        "boot" => boot::run(&emulated(arguments)?),
+        "workloads" => workloads::run(&emulated(arguments)?),
         "io" => io::run(&parse(arguments)?),
+        "fetch" => io::fetch(&parse(arguments)?),
         "branch" => branch::run(&parse(arguments)?),
         #[cfg(target_arch = "x86_64")]
-        "kvm" => kvm::run(&parse(arguments)?),
+        "kvm" => kvm::run(&Options {
+            board: Board::Kvm,
+            ..parse(arguments)?
+        }),
         #[cfg(not(target_arch = "x86_64"))]
         "kvm" => Err("Clade's KVM engine is for x86-64 hosts".into()),
         "speed" => speed::run(arguments),
@@ -120,16 +138,23 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options::default();
     while let Some(name) = arguments.next() {
-        if name == "--quick" {
-            options.quick = true;
-            options.rounds = 1;
-            continue;
+        match name.as_str() {
+            "--quick" => {
+                options.quick = true;
+                options.rounds = 1;
+                continue;
+            }
+            "--kvm" => {
+                options.board = Board::Kvm;
+                continue;
+            }
+            _ => {}
         }
         let value = arguments.next().ok_or(USAGE)?;
         match name.as_str() {
             "--rounds" => options.rounds = count(&value)?,
             "--cpus" => options.cpus = count(&value)?,
-            "--qemu" => options.qemu = value,
+            "--qemu" => options.qemu = Some(value),
             "--only" => options.only = list(&value)?,
             "--peer" => options.peers = list(&value)?,
             "--json" => options.json = Some(value.into()),
@@ -137,6 +162,15 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
         }
     }
     Ok(options)
+}
+
+/// The options of what knows RISC-V's guests alone.
+fn emulated(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let options = parse(arguments)?;
+    match options.board {
+        Board::Emulated => Ok(options),
+        Board::Kvm => Err(USAGE.into()),
+    }
 }
 
 fn count(text: &str) -> Result<u32, String> {

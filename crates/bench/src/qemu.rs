@@ -1,4 +1,4 @@
-//! The same guest under QEMU's TCG.
+//! The same guest under QEMU.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,9 +9,6 @@ use crate::guest::{Boot, Devices, Guest, SHARE_TAG};
 use crate::terminal::Transcript;
 use crate::virtiofsd::Virtiofsd;
 
-/// The program that is asked for when none is named.
-pub(crate) const PROGRAM: &str = "qemu-system-riscv64";
-
 /// Its version, or why it cannot be asked.
 pub(crate) fn version(program: &str) -> Result<String, String> {
     let output = Command::new(program)
@@ -19,8 +16,8 @@ pub(crate) fn version(program: &str) -> Result<String, String> {
         .output()
         .map_err(|error| {
             format!(
-                "{program} cannot be run ({error}): install Debian's package qemu-system-misc or \
-                 your distribution's QEMU for RISC-V"
+                "{program} cannot be run ({error}): install Debian's package qemu-system-misc, \
+                 for KVM qemu-system-x86, or your distribution's QEMU"
             )
         })?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -46,7 +43,7 @@ enum Share {
 pub(crate) fn start(program: &str, boot: &Boot<'_>) -> Result<Box<dyn Guest>, String> {
     let mut command = Command::new(program);
     command
-        .args(["-machine", "virt", "-accel", "tcg,thread=multi"])
+        .args(boot.board.qemu_options())
         .args(["-nodefaults", "-nographic"])
         .args(["-smp", &boot.cpus.to_string()])
         .args(["-m", &format!("{}M", boot.memory >> 20)])
@@ -94,7 +91,7 @@ fn add_devices(command: &mut Command, devices: &Devices<'_>) {
     if devices.network {
         command
             .args(["-netdev", "user,id=network"])
-            .args(["-device", "virtio-net-pci,netdev=network"]);
+            .args(["-device", "virtio-net-pci,netdev=network,romfile="]);
     }
 }
 

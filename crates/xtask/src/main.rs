@@ -1,9 +1,10 @@
-//! Work on Clade itself: `cargo xtask test-kvm`, `cargo xtask kvm-machine`.
+//! Work on Clade itself: `cargo xtask test-kvm`, `bench-kvm`, `kvm-machine`.
 //!
 //! Few hosts of tests have a KVM that is real. QEMU's emulation of AMD's processors has SVM with nested
 //! paging, though: in such a machine Debian's kernel has a true `/dev/kvm`, whose guests run as they would
 //! on hardware. It is made here, from Debian's packages and programs of this workspace, and boots in seconds.
 
+mod bench_kvm;
 mod machine;
 mod programs;
 mod system;
@@ -16,10 +17,12 @@ use machine::Machine;
 use system::{System, Work};
 
 const USAGE: &str = "usage: cargo xtask test-kvm [OPTION...] [TEST...]
+       cargo xtask bench-kvm [OPTION...] -- ARGUMENT...
        cargo xtask kvm-machine [OPTION...] [-- COMMAND [ARGUMENT...]]
 
   test-kvm      run the tests of the KVM engine in a machine that has KVM, made by QEMU: all, or those of
                 programs whose names begin so (clade/branch), or single functions (clade/exec::a_machine)
+  bench-kvm     run clade-bench with these arguments in such a machine
   kvm-machine   run a command in such a machine and exit as it does; without one, a shell on this terminal
 
   --cpus N              its processors (default 1; more are not safe with QEMU 7.2)
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let verb = words.next().unwrap_or_default();
     let result = match verb.as_str() {
         "test-kvm" => options(words).and_then(test_kvm::run),
+        "bench-kvm" => options(words).and_then(bench_kvm::run),
         "kvm-machine" => options(words).and_then(kvm_machine),
         _ => Err(USAGE.to_owned()),
     };

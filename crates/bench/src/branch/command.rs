@@ -10,10 +10,12 @@ use clade_store::Folders;
 use clade_store::snapshots::{Snapshot, Snapshots};
 
 use super::console::Console;
+use crate::board::Board;
 use crate::terminal::Transcript;
 
 /// The command `clade`, and the machines and snapshots that this run made; dropped, they go.
-pub(super) struct Clade {
+pub(crate) struct Clade {
+    board: Board,
     program: PathBuf,
     data: PathBuf,
     machines: RefCell<Vec<String>>,
@@ -22,9 +24,10 @@ pub(super) struct Clade {
 
 impl Clade {
     /// The command beside this program.
-    pub(super) fn find() -> Result<Self, String> {
+    pub(crate) fn find(board: Board) -> Result<Self, String> {
         let folders = Folders::of_user().map_err(|error| error.to_string())?;
         Ok(Self {
+            board,
             program: crate::clade::command()?,
             data: folders.data().to_owned(),
             machines: RefCell::default(),
@@ -42,12 +45,12 @@ impl Clade {
     }
 
     /// Runs the command to its end; returns how long that took. Machines boot.
-    pub(super) fn run(&self, arguments: &[&str]) -> Result<Duration, String> {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Duration, String> {
         self.timed(self.command(arguments), arguments)
     }
 
     /// The same where machines may go on from warm images.
-    pub(super) fn run_warm(&self, arguments: &[&str]) -> Result<Duration, String> {
+    pub(crate) fn run_warm(&self, arguments: &[&str]) -> Result<Duration, String> {
         let mut command = self.command(arguments);
         command.env_remove("CLADE_COLD");
         self.timed(command, arguments)
@@ -69,13 +72,13 @@ impl Clade {
     }
 
     /// Runs a command of the guest's shell.
-    pub(super) fn shell(&self, machine: &str, script: &str) -> Result<Duration, String> {
+    pub(crate) fn shell(&self, machine: &str, script: &str) -> Result<Duration, String> {
         self.run(&["exec", machine, "--", "sh", "-c", script])
     }
 
     /// Types commands on a machine's console; returns how long the first and the second took, from the
     /// start of `clade console`.
-    pub(super) fn answers(&self, machine: &str) -> Result<[Duration; 2], String> {
+    pub(crate) fn answers(&self, machine: &str) -> Result<[Duration; 2], String> {
         let started = Instant::now();
         let mut child = self
             .command(&["console", machine])
@@ -97,7 +100,7 @@ impl Clade {
 
     /// Runs the command until it has printed `lines` lines, and then to its end; returns how long the
     /// former took.
-    pub(super) fn until_lines(&self, arguments: &[&str], lines: usize) -> Result<Duration, String> {
+    pub(crate) fn until_lines(&self, arguments: &[&str], lines: usize) -> Result<Duration, String> {
         let started = Instant::now();
         let (mut child, mut output) = self.reading(arguments)?;
         let mut line = String::new();
@@ -114,7 +117,7 @@ impl Clade {
     }
 
     /// Starts the command, of which somebody else reads what it prints.
-    pub(super) fn reading(
+    pub(crate) fn reading(
         &self,
         arguments: &[&str],
     ) -> Result<(Child, BufReader<std::process::ChildStdout>), String> {
@@ -129,10 +132,10 @@ impl Clade {
 
     /// Starts a machine of `image`, with the options that say more of it, and waits until it can be worked
     /// with.
-    pub(super) fn start(&self, name: &str, image: &[&str], memory: &str) -> Result<(), String> {
+    pub(crate) fn start(&self, name: &str, image: &[&str], memory: &str) -> Result<(), String> {
         self.own(name);
-        let of_riscv = ["run", "-d", "--arch", "riscv64", "--name", name];
-        self.run(&[&of_riscv[..], &["--memory", memory], image].concat())?;
+        let detached = ["run", "-d", "--name", name, "--memory", memory];
+        self.run(&[&detached[..], &self.board.options(), image].concat())?;
         self.run(&["wait", name, "--for", "ready"])?;
         // Twice: the first may generate keys.
         self.shell(name, "true")?;
@@ -140,12 +143,12 @@ impl Clade {
     }
 
     /// Remembers that a machine is to be removed in the end.
-    pub(super) fn own(&self, name: &str) {
+    pub(crate) fn own(&self, name: &str) {
         self.machines.borrow_mut().push(name.to_owned());
     }
 
     /// Removes machines.
-    pub(super) fn remove(&self, names: &[String]) -> Result<(), String> {
+    pub(crate) fn remove(&self, names: &[String]) -> Result<(), String> {
         let mut arguments = vec!["rm", "-f"];
         arguments.extend(names.iter().map(String::as_str));
         self.run(&arguments)?;
@@ -156,7 +159,7 @@ impl Clade {
     }
 
     /// Keeps a machine; returns how long the command took, and what it made.
-    pub(super) fn snapshot(&self, name: &str, tag: &str) -> Result<(Duration, Snapshot), String> {
+    pub(crate) fn snapshot(&self, name: &str, tag: &str) -> Result<(Duration, Snapshot), String> {
         let time = self.run(&["snapshot", name, "-t", tag])?;
         self.snapshots.borrow_mut().push(format!("{name}@{tag}"));
         let all = Snapshots::in_folder(self.data.join("snapshots")).and_then(|all| all.list());
@@ -172,7 +175,7 @@ impl Clade {
     }
 
     /// The process of a running machine.
-    pub(super) fn process(&self, name: &str) -> Result<u32, String> {
+    pub(crate) fn process(&self, name: &str) -> Result<u32, String> {
         let lock = self.folder(name).join("lock");
         let text = std::fs::read_to_string(&lock);
         let pid = text.ok().and_then(|text| text.trim().parse().ok());
@@ -184,12 +187,12 @@ impl Clade {
     }
 
     /// Where there must be room for snapshots.
-    pub(super) fn data(&self) -> &Path {
+    pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
     /// Removes all snapshots.
-    pub(super) fn forget(&self) -> Result<(), String> {
+    pub(crate) fn forget(&self) -> Result<(), String> {
         for snapshot in self.snapshots.take() {
             self.run(&["snapshot", "rm", &snapshot])?;
         }

@@ -2,7 +2,7 @@
 //! against QEMU's `savevm` and `loadvm` and against QEMU started from a migration file.
 
 mod clones;
-mod command;
+pub(crate) mod command;
 mod console;
 mod pause;
 mod peer;
@@ -33,20 +33,23 @@ const GENERATIONS: u32 = 10;
 
 /// Measures and prints the table.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let version = crate::qemu::version(&options.qemu)?;
-    let system = System::find(options.quick)?;
+    let version = crate::qemu::version(options.qemu())?;
+    let system = System::find(options.quick, options.board)?;
     let mut session = Session {
         options,
         system: &system,
-        clade: Clade::find()?,
+        clade: Clade::find(options.board)?,
         prefix: format!("bench-{}", std::process::id()),
         samples: Samples::default(),
         rounds: if options.quick { 3 } else { options.rounds },
     };
     session.measure()?;
     println!(
-        "{}, {} MiB, 1 hart, {}; QEMU {version}, TCG; of few figures p99 is the largest\n",
-        system.title, system.memory, system.warmth
+        "{}, {} MiB, 1 hart, {}; QEMU {version}, {}; of few figures p99 is the largest\n",
+        system.title,
+        system.memory,
+        system.warmth,
+        system.board.accelerator()
     );
     print!("{}", session.samples.text());
     Ok(())

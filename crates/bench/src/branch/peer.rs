@@ -14,7 +14,7 @@ impl Session<'_> {
         let folder = tempfile::tempdir_in(self.clade.data()).map_err(|error| error.to_string())?;
         let folder = folder.path();
         eprintln!("starting QEMU");
-        let mut qemu = Qemu::boot(&self.options.qemu, self.system, folder)?;
+        let mut qemu = Qemu::boot(self.options.qemu(), self.system, folder)?;
         qemu.shell(self.system.warm)?;
         let rounds = self.rounds.min(ROUNDS);
         let mut last = None;
@@ -69,7 +69,7 @@ impl Session<'_> {
 
     /// Another QEMU that starts from what one wrote.
     fn go_on(&mut self, folder: &Path, from: &Migrated) -> Result<(), String> {
-        let (mut clone, time) = Qemu::from_file(&self.options.qemu, self.system, folder, from)?;
+        let (mut clone, time) = Qemu::from_file(self.options.qemu(), self.system, folder, from)?;
         for row in ["clone-start", "restore-1", "resume"] {
             self.time(row, Column::Migration, time);
         }

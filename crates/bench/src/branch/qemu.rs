@@ -215,7 +215,7 @@ fn command(program: &str, system: &System, disk: &Path) -> Command {
     let drive = format!("if=none,id=disk,format=qcow2,file={}", disk.display());
     let mut command = Command::new(program);
     command
-        .args(["-machine", "virt", "-accel", "tcg,thread=multi"])
+        .args(system.board.qemu_options())
         .args(["-m", &format!("{}M", system.memory)])
         .args(["-nodefaults", "-nographic", "-kernel"])
         .arg(&system.kernel)
@@ -225,7 +225,7 @@ fn command(program: &str, system: &System, disk: &Path) -> Command {
         .args(["-drive", &drive])
         .args(["-device", "virtio-blk-pci,drive=disk"])
         .args(["-netdev", "user,id=network"])
-        .args(["-device", "virtio-net-pci,netdev=network"])
+        .args(["-device", "virtio-net-pci,netdev=network,romfile="])
         .args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
         .args(["-chardev", "stdio,id=console,signal=off"])
         .args(["-device", "virtconsole,chardev=console"]);

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use clade_images::{DebianRequest, FirstBoot, RunMachine, Silent};
 
 use super::qemu::create_disk;
+use crate::board::Board;
 use crate::boot::{self, PROMPT};
 
 /// What both machines boot.
 pub(super) struct System {
+    pub(super) board: Board,
     /// As `clade run` knows it.
     pub(super) image: &'static str,
     /// The name with the suite, for the table.
@@ -49,23 +51,25 @@ impl RunMachine for Refuse {
 
 impl System {
     /// Debian with Python if there is an image of it, else `mini`.
-    pub(super) fn find(quick: bool) -> Result<Self, String> {
+    pub(super) fn find(quick: bool, board: Board) -> Result<Self, String> {
         let images = clade_images::list().map_err(|error| error.to_string())?;
         let there = |image: &clade_images::ImageSummary| {
             image.cached
                 && image.name.starts_with("debian:")
                 && image.name.split('+').any(|one| one == INCLUDE)
         };
-        if !quick && images.iter().any(there) {
+        let small = quick || board == Board::Kvm;
+        if !small && images.iter().any(there) {
             return Self::debian();
         }
-        let why = match quick {
-            true => "it is what --quick takes",
+        let why = match small {
+            true => "it is what --quick takes, and --kvm",
             false => "there is no Debian yet (`clade pull debian --include python3` makes it)",
         };
         eprintln!("the guest is `mini`: {why}");
-        let image = boot::mini()?;
+        let image = boot::mini(board)?;
         Ok(Self {
+            board,
             image: "mini",
             title: image.name.to_string(),
             kernel: image.kernel,
@@ -88,6 +92,7 @@ impl System {
             .map_err(|error| error.to_string())?;
         eprintln!("the guest is `debian` with Python");
         Ok(Self {
+            board: Board::Emulated,
             image: "debian",
             title: image.name.to_string(),
             kernel: image.kernel,

@@ -13,9 +13,9 @@ impl Session<'_> {
     /// The first boots and has the warm image made; the others, in turn, boot and go on from it.
     pub(super) fn warm(&mut self) -> Result<(), String> {
         let memory = format!("{}M", self.system.memory);
-        let options = ["run", "--rm", "--arch", "riscv64", "-m", &memory];
+        let options = ["run", "--rm", "-m", &memory];
         let answer = [self.system.image, "--", "true"];
-        let arguments = [&options[..], &answer].concat();
+        let arguments = [&options[..], &self.system.board.options(), &answer].concat();
         self.clade.run_warm(&arguments)?;
         wait_until_made(&self.clade)?;
         for _ in 0..self.rounds {

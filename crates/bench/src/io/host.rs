@@ -51,11 +51,12 @@ impl Host {
         make().map_err(|error| format!("the host's side cannot be made: {error}"))
     }
 
-    pub(super) fn devices(&self) -> Devices<'_> {
+    /// What the guest gets of it; a folder only if there are rows about that.
+    pub(super) fn devices(&self, share: bool) -> Devices<'_> {
         Devices {
             disk: Some(&self.disk),
             network: true,
-            share: Some(&self.share),
+            share: share.then_some(&*self.share),
         }
     }
 

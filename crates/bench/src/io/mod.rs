@@ -7,7 +7,6 @@
 mod catalog;
 mod figure;
 mod host;
-mod memory;
 mod start;
 mod system;
 mod table;
@@ -17,9 +16,10 @@ use host::Host;
 use start::Start;
 use table::{Table, Unit};
 
+use crate::board::Board;
 use crate::guest::{Boot, Guest, SHARE_TAG, run_command};
 use crate::peer::Peer;
-use crate::{Options, boot, qemu};
+use crate::{Options, boot, memory, qemu};
 
 /// Guest memory in bytes: the programs are in it, too.
 const MEMORY: u64 = 2 << 30;
@@ -37,8 +37,8 @@ const MEBIBYTES: Unit = Unit {
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let peers = <[Peer; 2]>::try_from(&options.peers[..])
         .map_err(|_| "two peers are compared: name two, or none for Clade and QEMU")?;
-    let version = qemu::version(&options.qemu)?;
-    let image = boot::mini()?;
+    let version = qemu::version(options.qemu())?;
+    let image = boot::mini(options.board)?;
     let mut session = Session {
         options,
         table: Table::default(),
@@ -47,14 +47,23 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     session.devices(&image)?;
     session.start();
     println!(
-        "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, TCG\n",
-        image.name, image.kernel_version, options.cpus, options.rounds
+        "{}, Debian {}, {} hart(s), best of {}; QEMU {version}, {}\n",
+        image.name,
+        image.kernel_version,
+        options.cpus,
+        options.rounds,
+        options.board.accelerator()
     );
     print!("{}", session.table.text(peers));
     match session.failures.is_empty() {
         true => Ok(()),
         false => Err(session.failures.join("\n")),
     }
+}
+
+/// Has all that guests are made of in the cache.
+pub(crate) fn fetch(options: &Options) -> Result<(), String> {
+    system::initrd(&boot::mini(options.board)?, options.board).map(drop)
 }
 
 struct Session<'a> {
@@ -88,22 +97,24 @@ impl Session<'_> {
         if rows.is_empty() && !self.wants("memory") {
             return Ok(());
         }
-        let initrd = system::initrd(image)?;
+        let share = rows.iter().any(|row| row.name.starts_with("share"));
+        let initrd = system::initrd(image, self.options.board)?;
         let mut players = Vec::new();
         for &peer in &self.options.peers {
             eprintln!("starting {}", peer.title());
             let host = Host::new()?;
             let before = memory::beside_guest(&[std::process::id()], MEMORY)?;
             let boot = Boot {
+                board: self.options.board,
                 kernel: &image.kernel,
                 initrd: initrd.path(),
                 cmdline: &image.cmdline,
                 cpus: self.options.cpus,
                 memory: MEMORY,
-                devices: host.devices(),
+                devices: host.devices(share),
             };
-            let (mut guest, _time) = boot::until_prompt(peer, &self.options.qemu, &boot)?;
-            prepare(&mut *guest, host.port())?;
+            let (mut guest, _time) = boot::until_prompt(peer, self.options.qemu(), &boot)?;
+            prepare(&mut *guest, share, host.port())?;
             players.push(Player {
                 peer,
                 guest,
@@ -145,9 +156,10 @@ impl Session<'_> {
         }
     }
 
-    /// Clade's machine is in this process, so what this had before is not its.
+    /// Clade's machine is in this process, so what this had before is not its. On KVM that is more than
+    /// the machine has; `kvm` looks at a process of its own.
     fn memory(&mut self, row: &str, players: &[Player]) -> Result<(), String> {
-        if !self.wants("memory") {
+        if !self.wants("memory") || self.options.board == Board::Kvm {
             return Ok(());
         }
         for player in players {
@@ -170,6 +182,10 @@ impl Session<'_> {
             eprintln!("SKIPPED: {ROW}: it takes minutes; --only {ROW} has it alone");
             return;
         }
+        if self.options.board == Board::Kvm {
+            eprintln!("SKIPPED: {ROW}: it is about the emulator alone");
+            return;
+        }
         match Start::find(self.options) {
             Ok(start) => {
                 for _ in 0..self.options.rounds {
@@ -183,16 +199,20 @@ impl Session<'_> {
     }
 }
 
-/// Brings up the network, mounts the folder, and says where the server is.
-fn prepare(guest: &mut dyn Guest, port: Option<u16>) -> Result<(), String> {
-    let kind = guest.share_type();
+/// Mounts the folder, if there is one, brings up the network, and says where the server is.
+fn prepare(guest: &mut dyn Guest, share: bool, port: Option<u16>) -> Result<(), String> {
+    let mount = match share {
+        true => format!(
+            "mkdir -p /share; modprobe 9pnet_virtio; modprobe virtiofs; \
+             mount -t {} {SHARE_TAG} /share && ",
+            guest.share_type()
+        ),
+        false => String::new(),
+    };
     let network = "ip link set eth0 up && ip address replace 10.0.2.15/24 dev eth0 && \
                    ip route replace default via 10.0.2.2";
-    let command = format!(
-        "mkdir -p /share; modprobe 9pnet_virtio; modprobe virtiofs; \
-         mount -t {kind} {SHARE_TAG} /share && {network} && export PORT={}",
-        port.unwrap_or_default()
-    );
+    let port = port.unwrap_or_default();
+    let command = format!("{mount}{network} && export PORT={port}");
     successful(guest, &command).map_err(|error| format!("the guest cannot be prepared: {error}"))
 }
 

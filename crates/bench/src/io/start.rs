@@ -54,7 +54,7 @@ impl Start {
         Ok(Self {
             image,
             clade: crate::clade::command()?,
-            qemu: options.qemu.clone(),
+            qemu: options.qemu().to_owned(),
         })
     }
 

@@ -1,7 +1,8 @@
 //! What the guests of this benchmark run in: the image `mini` with fio and iperf3.
 
-use clade_images::{Image, Silent, Source, Unpacked};
+use clade_images::{Image, Silent, Unpacked};
 
+use crate::board::Board;
 use crate::initrd::Initrd;
 
 /// Each has a program with its name.
@@ -20,14 +21,13 @@ const WITHOUT: [&str; 9] = [
     "python3",
 ];
 
-/// Where programs look for their loader: beside `mini`'s own folders, not instead of them.
-const LOADER: &str = "lib/ld-linux-riscv64-lp64d.so.1";
-
 /// The image's initramfs with the programs behind it.
-pub(super) fn initrd(image: &Image) -> Result<Initrd, String> {
-    let packages = clade_images::package_closure(&PACKAGES, &WITHOUT, &Source::default(), &Silent)
+pub(super) fn initrd(image: &Image, board: Board) -> Result<Initrd, String> {
+    let packages = clade_images::package_closure(&PACKAGES, &WITHOUT, &board.source(), &Silent)
         .map_err(|error| error.to_string())?;
     let mut files = Unpacked::programs(&packages, &PACKAGES).map_err(|error| error.to_string())?;
-    files.link(LOADER, &format!("../usr/{LOADER}"));
+    // Beside `mini`'s own folders, not instead of them.
+    let (place, loader) = board.loader();
+    files.link(place, &format!("../usr/lib/{loader}"));
     Initrd::behind(&image.initrd, |archive| files.pack(archive))
 }

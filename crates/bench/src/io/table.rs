@@ -23,7 +23,12 @@ pub(super) struct Table {
 impl Table {
     /// Adds a figure, and says it.
     pub(super) fn note(&mut self, row: &str, unit: Unit, peer: Peer, figure: f64) {
-        eprintln!("{row:<19} {:<6} {figure:>9.1} {}", peer.title(), unit.name);
+        eprintln!(
+            "{row:<19} {:<6} {:>9} {}",
+            peer.title(),
+            number(figure),
+            unit.name
+        );
         if self.rows.iter().all(|(name, _)| name != row) {
             self.rows.push((row.to_owned(), unit));
         }
@@ -57,6 +62,14 @@ impl Table {
     }
 }
 
+/// With a digit behind the point, small ones with more.
+fn number(figure: f64) -> String {
+    match figure < 1.0 {
+        true => format!("{figure:.3}"),
+        false => format!("{figure:.1}"),
+    }
+}
+
 fn line(name: &str, unit: Unit, first: &[f64], second: &[f64]) -> String {
     let best = |figures: &[f64]| {
         let pick = if unit.more { f64::max } else { f64::min };
@@ -73,7 +86,7 @@ fn line(name: &str, unit: Unit, first: &[f64], second: &[f64]) -> String {
     let rounds: Vec<f64> = rounds.collect();
     let lowest = rounds.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = rounds.iter().copied().fold(0.0, f64::max);
-    let cell = |figure: f64| format!("{figure:.1} {}", unit.name);
+    let cell = |figure: f64| format!("{} {}", number(figure), unit.name);
     let (first, second) = (best(first), best(second));
     format!(
         "{name:<19} {:>14} {:>14} {:>7.2} x   {lowest:.2} to {highest:.2}\n",

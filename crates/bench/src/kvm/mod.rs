@@ -2,6 +2,7 @@
 //! in a second, by Clade's KVM engine and by QEMU's, the same guest in both.
 
 mod engine;
+mod process;
 mod qemu;
 mod rom;
 
@@ -9,10 +10,7 @@ use std::time::Duration;
 
 use clade_kvm::{Device, examine_device};
 
-use crate::{Options, qemu as emulated};
-
-/// What is run unless `--qemu` names another.
-const PROGRAM: &str = "qemu-system-x86_64";
+use crate::Options;
 
 /// How often a phase does what it does where KVM is slow, or there is little time.
 const FEW: u32 = 2_000;
@@ -50,19 +48,17 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         true => FEW,
         false => count_for(&engine::run(&device, &rom::image(FEW))?.phases),
     };
-    let program = match options.qemu.as_str() {
-        emulated::PROGRAM => PROGRAM,
-        program => program,
-    };
+    let program = options.qemu();
     let image = rom::image(count);
     let (mut clade, mut qemu) = (Best::none(), Best::none());
-    let (mut save, mut restore) = (Duration::MAX, Duration::MAX);
+    let (mut save, mut restore, mut start) = (Duration::MAX, Duration::MAX, Duration::MAX);
     let mut absent = None;
     for _ in 0..options.rounds {
         let run = engine::run(&device, &image)?;
         clade.note(run.start, &run.phases);
         save = save.min(run.save);
         restore = restore.min(run.restore);
+        start = start.min(process::start()?);
         if absent.is_none() {
             match qemu::run(program, &image) {
                 Ok((start, phases)) => qemu.note(start, &phases),
@@ -71,9 +67,22 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         }
     }
     print(&clade, absent.is_none().then_some(&qemu), count);
-    if let Some(error) = absent {
-        println!("SKIPPED: QEMU: {error}");
-    }
+    let memory = process::memory_of_clade()?;
+    let theirs = match &absent {
+        None => Some(process::memory_of_qemu(program)?),
+        Some(error) => {
+            println!("SKIPPED: QEMU: {error}");
+            None
+        }
+    };
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    println!();
+    line(
+        "process start to guest, ms",
+        milliseconds(start),
+        theirs.map(|_| milliseconds(qemu.start)),
+    );
+    line("memory beside guest's, MiB", memory, theirs);
     println!();
     println!(
         "engine made to the guest's first exit   {:>9.2?}",
@@ -105,5 +114,13 @@ fn print(clade: &Best, qemu: Option<&Best>, count: u32) {
             }
             None => println!("{what:<26}{ours:>12.0}{:>12}{:>8}", "-", "-"),
         }
+    }
+}
+
+/// Of two figures of which the smaller is better.
+fn line(what: &str, ours: f64, theirs: Option<f64>) {
+    match theirs {
+        Some(theirs) => println!("{what:<26}{ours:>12.1}{theirs:>12.1}{:>8.2}", theirs / ours),
+        None => println!("{what:<26}{ours:>12.1}{:>12}{:>8}", "-", "-"),
     }
 }

@@ -10,7 +10,7 @@ use super::engine::phases;
 use super::rom::PHASES;
 
 /// Ends QEMU, whatever happens.
-struct Ended(Child);
+pub(super) struct Ended(pub(super) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -85,6 +85,49 @@ const COUNT_AT: usize = 0x8e;
 const RESET: [u8; 3] = [0xe9, 0x0d, 0x00];
 const RESET_AT: usize = 0xfff0;
 
+/// What a kernel does that only says that it runs, at COM1, in 64-bit mode.
+const HELLO: [u8; 10] = [
+    0x66, 0xba, 0xf8, 0x03, //       mov dx, 0x3f8
+    0xb0, BEGINNING, //       mov al, 's'
+    0xee,      //       out dx, al
+    0xf4,      // halt: hlt
+    0xeb, 0xfd, //       jmp halt
+];
+/// Where it is loaded to, and begins.
+const HELLO_AT: u64 = 0x10_0000;
+
+/// That kernel: an ELF file with one program header, all of which is loaded.
+pub(super) fn hello() -> Vec<u8> {
+    const EXECUTABLE: u16 = 2;
+    const X86_64: u16 = 62;
+    const HEADER: u16 = 64;
+    const PROGRAM_HEADER: u16 = 56;
+    const LOADED: u32 = 1;
+    const READ_EXECUTE: u32 = 5;
+    let start = u64::from(HEADER + PROGRAM_HEADER);
+    let size = HELLO.len() as u64;
+    // Of 64 bits, little-endian, of version 1.
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    let halves = |file: &mut Vec<u8>, values: &[u16]| {
+        values
+            .iter()
+            .for_each(|value| file.extend(value.to_le_bytes()));
+    };
+    halves(&mut file, &[EXECUTABLE, X86_64, 1, 0]);
+    for value in [HELLO_AT, HEADER.into(), 0] {
+        file.extend(value.to_le_bytes());
+    }
+    halves(&mut file, &[0, 0, HEADER, PROGRAM_HEADER, 1, 0, 0, 0]);
+    file.extend(LOADED.to_le_bytes());
+    file.extend(READ_EXECUTE.to_le_bytes());
+    for value in [start, HELLO_AT, HELLO_AT, size, size, 8] {
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(HELLO);
+    file
+}
+
 /// The image, in which each phase does what it does `count` times.
 pub(super) fn image(count: u32) -> Vec<u8> {
     let mut image = vec![0; SIZE];

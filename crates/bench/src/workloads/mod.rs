@@ -14,6 +14,7 @@ use catalog::{ALL, Native, Workload};
 use report::Report;
 use runner::Runner;
 
+use crate::board::Board;
 use crate::boot;
 use crate::guest::{Boot, Devices};
 use crate::initrd::Initrd;
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     {
         return Err(format!("{odd:?} is no workload: {}", names.join(", ")));
     }
-    let image = boot::mini()?;
+    let image = boot::mini(Board::Emulated)?;
     let mut session = Session {
         options,
         initrd: system::guest()?,
@@ -110,6 +111,7 @@ impl Session<'_> {
     /// How long the image `mini` takes to its prompt.
     fn boot(&self, peer: Peer) -> Result<Duration, String> {
         let boot = Boot {
+            board: Board::Emulated,
             kernel: &self.image.kernel,
             initrd: &self.image.initrd,
             cmdline: &self.image.cmdline,
@@ -117,7 +119,7 @@ impl Session<'_> {
             memory: boot::MEMORY,
             devices: Devices::default(),
         };
-        boot::until_prompt(peer, &self.options.qemu, &boot).map(|(_guest, time)| time)
+        boot::until_prompt(peer, self.options.qemu(), &boot).map(|(_guest, time)| time)
     }
 
     fn measure(&mut self, workload: &Workload, peer: Peer) {
@@ -152,6 +154,7 @@ impl Session<'_> {
             return Runner::native();
         }
         let boot = Boot {
+            board: Board::Emulated,
             kernel: &self.image.kernel,
             initrd: self.initrd.path(),
             cmdline: &self.image.cmdline,
@@ -159,7 +162,7 @@ impl Session<'_> {
             memory: MEMORY,
             devices: Devices::default(),
         };
-        let (guest, _time) = boot::until_prompt(peer, &self.options.qemu, &boot)?;
+        let (guest, _time) = boot::until_prompt(peer, self.options.qemu(), &boot)?;
         Ok(Runner::Guest(guest))
     }
 
@@ -187,7 +190,7 @@ impl Session<'_> {
 /// The version of the peer QEMU, if it takes part.
 fn qemu_version(options: &Options) -> Result<Option<String>, String> {
     match options.peers.contains(&Peer::Qemu) {
-        true => qemu::version(&options.qemu).map(Some),
+        true => qemu::version(options.qemu()).map(Some),
         false => Ok(None),
     }
 }
