@@ -329,9 +329,13 @@ fn a_restore_that_is_killed_leaves_what_was_or_what_is_to_be() {
     let Some(mut siege) = Siege::begin("restoring") else {
         return;
     };
-    let began = Instant::now();
-    siege.world.done(&["restore", "box@safe"]);
-    let most = began.elapsed();
+    let time_one = |_| {
+        let began = Instant::now();
+        siege.world.done(&["restore", "box@safe"]);
+        began.elapsed()
+    };
+    // Hosts are slow at times: then those are killed that have just begun.
+    let most = (0..3).map(time_one).min().expect("three");
     let rounds = number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32;
     let restored = (0..rounds).filter(|_| siege.round_of_restoring(most));
     let restored = restored.count() as u32;
