@@ -27,6 +27,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "exec",
             "templates",
             "branch",
+            "disks",
         ],
     ),
 ];
@@ -57,7 +58,7 @@ const LEFT_OUT: [(&str, &str); 5] = [
 const ENVIRONMENT: &str =
     "CLADE_ENGINE=kvm CLADE_EXEC_MEGABYTES=10 CLADE_BRANCH_STEPS=10 CLADE_BRANCH_KILLS=3";
 /// How long a machine may take, in seconds, on a host that is busy, too.
-const SECONDS: u64 = 900;
+const SECONDS: u64 = 1200;
 /// QEMU's emulation of a processor with SVM has faults of its own (CONTRIBUTING.md): what fails must fail
 /// twice.
 const ATTEMPTS: u32 = 2;
