@@ -212,8 +212,17 @@ pub(crate) struct Archive<'a> {
     architecture: Architecture,
     url: String,
     http: Http,
-    release: Release,
+    release: Signed,
     index: String,
+}
+
+/// A suite's Release file.
+struct Signed {
+    release: Release,
+    /// The file itself.
+    message: Vec<u8>,
+    /// The name by which the mirror has the suite that it belongs to: the codename, or `stable` and the like.
+    place: String,
 }
 
 impl<'a> Archive<'a> {
@@ -227,13 +236,55 @@ impl<'a> Archive<'a> {
         architecture: Architecture,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
+        let mut archive = Self::begin(setup, mirror, suite, architecture, progress)?;
+        archive.index = archive.fetch_index()?;
+        archive.keep_release()?;
+        Ok(archive)
+    }
+
+    /// As [`Archive::open`], or as the suite was before, if the mirror is in the middle of an update: then it has a
+    /// new Release file and an old index. Both of them from before may be there by the suite's other name,
+    /// or here, and are signed as well.
+    pub(crate) fn open_now_or_before(
+        setup: &'a Setup,
+        mirror: Option<&str>,
+        suite: &str,
+        architecture: Architecture,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
+        let mut archive = Self::begin(setup, mirror, suite, architecture, progress)?;
+        archive.index = match archive.fetch_index() {
+            Err(error @ Error::Checksum { .. }) => archive.fetch_index_of_before(error)?,
+            index => index?,
+        };
+        archive.keep_release()?;
+        Ok(archive)
+    }
+
+    fn begin(
+        setup: &'a Setup,
+        mirror: Option<&str>,
+        suite: &str,
+        architecture: Architecture,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
         check_suite(suite)?;
         let mirror = mirror::find(mirror, &setup.places)?;
         let proxy = mirror::proxy(&mirror.url, &setup.places);
         let http = Http::new(&mirror.url, proxy.as_deref(), setup.pause)?;
         let url = mirror.url;
-        let release = fetch_release(setup, &http, &url, suite, progress)?;
-        let mut archive = Self {
+        let release = match fetch_release(setup, &http, &url, suite, suite) {
+            Err(error @ Error::Network { .. }) => kept_release(setup, &url, suite)
+                .inspect(|kept| {
+                    let date = kept.release.date.strftime("%F");
+                    progress.message(&format!(
+                        "the mirror cannot be reached; using what it had on {date}"
+                    ));
+                })
+                .ok_or(error)?,
+            release => release?,
+        };
+        Ok(Self {
             setup,
             progress,
             suite: suite.to_owned(),
@@ -242,10 +293,38 @@ impl<'a> Archive<'a> {
             http,
             release,
             index: String::new(),
-        };
-        archive.index =
-            archive.fetch_index(&format!("main/binary-{}/Packages.xz", architecture.name()))?;
-        Ok(archive)
+        })
+    }
+
+    /// For when the index is not what its Release file says: `contradiction`.
+    fn fetch_index_of_before(&mut self, contradiction: Error) -> Result<String, Error> {
+        let (setup, suite) = (self.setup, &self.suite);
+        let by_other_name = self.release.release.other_name(suite);
+        let by_other_name = by_other_name
+            .and_then(|name| fetch_release(setup, &self.http, &self.url, name, suite).ok());
+        let kept = kept_release(setup, &self.url, suite);
+        let date = self.release.release.date;
+        for earlier in [by_other_name, kept].into_iter().flatten() {
+            if earlier.release.date >= date {
+                continue;
+            }
+            let before = earlier.release.date.strftime("%F").to_string();
+            self.release = earlier;
+            if let Ok(index) = self.fetch_index() {
+                self.progress.message(&format!(
+                    "the mirror is in the middle of an update of {}; using what it had on {before}",
+                    self.suite
+                ));
+                return Ok(index);
+            }
+        }
+        Err(contradiction)
+    }
+
+    /// For when the mirror cannot be reached.
+    fn keep_release(&self) -> Result<(), Error> {
+        let path = release_path(self.setup, &self.suite);
+        Ok(clade_store::write(&path, &self.release.message)?)
     }
 
     /// For which machines its packages are.
@@ -255,7 +334,7 @@ impl<'a> Archive<'a> {
 
     /// When the suite was published.
     pub(crate) fn date(&self) -> Timestamp {
-        self.release.date
+        self.release.release.date
     }
 
     /// Looks a package up.
@@ -313,17 +392,19 @@ impl<'a> Archive<'a> {
         Ok(path)
     }
 
-    fn fetch_index(&self, path: &str) -> Result<String, Error> {
-        let url = format!("{}/dists/{}/{path}", self.url, self.suite);
+    fn fetch_index(&self) -> Result<String, Error> {
+        let folder = format!("{}/dists/{}", self.url, self.release.place);
+        let path = format!("main/binary-{}/Packages.xz", self.architecture.name());
+        let url = format!("{folder}/{path}");
         let no_such = || Error::Release {
-            url: format!("{}/dists/{}/InRelease", self.url, self.suite),
+            url: format!("{folder}/InRelease"),
             reason: format!(
                 "the suite {} has no packages for {}; trixie (Debian 13) and later suites do",
                 self.suite,
                 self.architecture.name()
             ),
         };
-        let expected = self.release.file(path).ok_or_else(no_such)?;
+        let expected = self.release.release.file(&path).ok_or_else(no_such)?;
         let folder = self.setup.index_folder(&self.suite, self.architecture);
         let cached = folder.join("Packages.xz");
         clade_store::create_folder(&folder)?;
@@ -342,7 +423,7 @@ impl<'a> Archive<'a> {
 
     fn download_index(&self, url: &str, target: &Path, expected: Expected) -> Result<(), Error> {
         let fetch = |url: &str| self.http.download(url, target, expected, self.progress);
-        if self.release.by_hash {
+        if self.release.release.by_hash {
             let folder = url.rsplit_once('/').map_or(url, |(folder, _)| folder);
             match fetch(&format!("{folder}/by-hash/SHA256/{}", expected.sha256)) {
                 Err(Error::Status { status: 404, .. }) => {}
@@ -353,37 +434,36 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// Fetches the Release file and keeps it; falls back to the one kept before.
+/// Fetches the Release file of a suite from `place` on the mirror.
 fn fetch_release(
     setup: &Setup,
     http: &Http,
     mirror: &str,
+    place: &str,
     suite: &str,
-    progress: &dyn Progress,
-) -> Result<Release, Error> {
+) -> Result<Signed, Error> {
+    let url = format!("{mirror}/dists/{place}/InRelease");
+    let message = http.get(&url, MAX_MESSAGE)?;
+    Ok(Signed {
+        release: check_release(setup, &url, suite, &message)?,
+        message,
+        place: place.to_owned(),
+    })
+}
+
+/// The Release file that was kept, if there is one that holds.
+fn kept_release(setup: &Setup, mirror: &str, suite: &str) -> Option<Signed> {
+    let message = fs::read(release_path(setup, suite)).ok()?;
     let url = format!("{mirror}/dists/{suite}/InRelease");
-    let kept = setup.suite_folder(suite).join("InRelease");
-    match http.get(&url, MAX_MESSAGE) {
-        Ok(message) => {
-            let release = check_release(setup, &url, suite, &message)?;
-            clade_store::write(&kept, &message)?;
-            Ok(release)
-        }
-        Err(error @ Error::Network { .. }) => {
-            let Ok(message) = fs::read(&kept) else {
-                return Err(error);
-            };
-            let Ok(release) = check_release(setup, &url, suite, &message) else {
-                return Err(error);
-            };
-            progress.message(&format!(
-                "the mirror cannot be reached; using what it had on {}",
-                release.date.strftime("%F")
-            ));
-            Ok(release)
-        }
-        Err(error) => Err(error),
-    }
+    Some(Signed {
+        release: check_release(setup, &url, suite, &message).ok()?,
+        message,
+        place: suite.to_owned(),
+    })
+}
+
+fn release_path(setup: &Setup, suite: &str) -> PathBuf {
+    setup.suite_folder(suite).join("InRelease")
 }
 
 fn check_release(setup: &Setup, url: &str, suite: &str, message: &[u8]) -> Result<Release, Error> {

@@ -188,7 +188,7 @@ impl<'a> Fetcher<'a> {
     fn archive(&mut self) -> Result<&Archive<'a>, Error> {
         let archive = match self.archive.take() {
             Some(archive) => archive,
-            None => Archive::open(
+            None => Archive::open_now_or_before(
                 self.setup,
                 self.source.mirror.as_deref(),
                 self.suite,

@@ -130,7 +130,7 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(&manifest));
     }
-    let archive = Archive::open(
+    let archive = Archive::open_now_or_before(
         setup,
         request.mirror.as_deref(),
         suite,

@@ -24,6 +24,8 @@ pub(crate) struct Release {
     /// Whether files are also served under their checksum, so that an update in the middle of a
     /// fetch does no harm.
     pub(crate) by_hash: bool,
+    /// Its codename, and what it is for now (`stable`).
+    names: [String; 2],
     files: BTreeMap<String, Expected>,
 }
 
@@ -59,8 +61,15 @@ impl Release {
         Ok(Self {
             date,
             by_hash,
+            names: [codename, alias],
             files,
         })
+    }
+
+    /// By what name a mirror has the suite besides `suite`, if by any.
+    pub(crate) fn other_name(&self, suite: &str) -> Option<&str> {
+        let mut names = self.names.iter().map(String::as_str);
+        names.find(|name| *name != suite)
     }
 
     /// What a file of the suite must be, by its path below the suite's folder.
@@ -126,6 +135,8 @@ mod tests {
         assert_eq!(release.file("main/c"), None);
         assert_eq!(release.date.to_string(), "2026-09-12T07:55:41Z");
         assert!(release.by_hash);
+        assert_eq!(release.other_name("trixie"), Some("stable"));
+        assert_eq!(release.other_name("stable"), Some("trixie"));
     }
 
     #[test]

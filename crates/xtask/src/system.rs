@@ -227,7 +227,9 @@ impl System {
 /// Why what the machine is made of cannot be had, if that is for want of a network.
 pub(crate) fn out_of_reach() -> Option<String> {
     match packages().and_then(|_| mini()) {
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => Some(error.to_string()),
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. } | Error::Checksum { .. })) => {
+            Some(error.to_string())
+        }
         _ => None,
     }
 }

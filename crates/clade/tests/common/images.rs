@@ -18,7 +18,8 @@ pub(crate) fn skip(test: &str, reason: impl Display) {
 pub(crate) fn unless_offline<T>(test: &str, result: Result<T, Error>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
-        Err(error @ (Error::Network { .. } | Error::NoMirror { .. })) => {
+        // A mirror in the middle of an update contradicts itself.
+        Err(error @ (Error::Network { .. } | Error::NoMirror { .. } | Error::Checksum { .. })) => {
             skip(test, error);
             None
         }

@@ -46,7 +46,13 @@ impl<'a> Suites<'a> {
         let open =
             |url: &str, suite: &str| Archive::open(setup, Some(url), suite, architecture, progress);
         let mut suites = Self {
-            archives: vec![open(&found.url, suite)?],
+            archives: vec![Archive::open_now_or_before(
+                setup,
+                Some(&found.url),
+                suite,
+                architecture,
+                progress,
+            )?],
             sources: Vec::new(),
         };
         if let Some(url) = mirror {

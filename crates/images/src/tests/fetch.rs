@@ -194,6 +194,80 @@ fn a_wrong_index_is_refused_and_thrown_away() {
     world.ensure().unwrap();
 }
 
+/// As a cache between this host and the mirror has it: a new Release file, an old index.
+fn update_half(world: &World) {
+    let old = world.server.content(INDEX);
+    *world.date.lock().unwrap() = "Sat, 21 Nov 2026 09:15:44 UTC";
+    world.publish("6.13", &[]);
+    world.server.put(INDEX, old);
+}
+
+#[test]
+fn a_mirror_in_the_middle_of_an_update_is_used_as_it_was() {
+    let kernel = "cache/packages/linux-image-6.12-riscv64_6.12_riscv64.deb";
+    // By the suite's other name.
+    let world = World::new();
+    for (name, other) in [
+        (RELEASE, "InRelease"),
+        (INDEX, "main/binary-riscv64/Packages.xz"),
+    ] {
+        let content = world.server.content(name);
+        world.server.put(&format!("dists/stable/{other}"), content);
+    }
+    update_half(&world);
+    world.ensure().unwrap();
+    let said = world.said.all();
+    assert!(
+        said.contains("in the middle of an update of trixie"),
+        "{said}"
+    );
+    assert!(said.contains("2026-09-12"), "{said}");
+    assert!(world.folder.path().join(kernel).exists());
+
+    // As it was kept here.
+    let world = World::new();
+    world
+        .packages(&["busybox-static"], world.server.url())
+        .unwrap();
+    update_half(&world);
+    world.ensure().unwrap();
+    assert!(world.said.all().contains("in the middle of an update"));
+    // What was kept is still that which goes together.
+    world.ensure_offline().unwrap();
+
+    // Nowhere.
+    let world = World::new();
+    update_half(&world);
+    assert!(matches!(world.failure(), Error::Checksum { .. }));
+}
+
+#[test]
+fn what_was_before_must_be_signed_and_older() {
+    let world = World::new();
+    let [release, index] = [RELEASE, INDEX].map(|path| world.server.content(path));
+    update_half(&world);
+    let mut forged = release.clone();
+    let at = forged
+        .windows(4)
+        .position(|bytes| bytes == b"2026")
+        .unwrap();
+    forged[at + 3] = b'5';
+    world.server.put("dists/stable/InRelease", forged);
+    world
+        .server
+        .put("dists/stable/main/binary-riscv64/Packages.xz", index);
+    assert!(matches!(world.failure(), Error::Checksum { .. }));
+    // It may be by another name, but must be this suite.
+    let other = String::from_utf8(world.server.content(RELEASE)).unwrap();
+    assert!(other.contains("Codename: trixie"));
+    world
+        .server
+        .put("dists/stable/InRelease", other.into_bytes());
+    assert!(matches!(world.failure(), Error::Checksum { .. }));
+    world.server.put("dists/stable/InRelease", release);
+    world.ensure().unwrap();
+}
+
 #[test]
 fn a_wrong_package_is_refused_and_thrown_away() {
     let world = World::new();

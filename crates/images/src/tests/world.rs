@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) signer: Signer,
     pub(crate) folder: TempDir,
     pub(crate) said: Messages,
+    /// When what is published next is published.
+    pub(crate) date: Mutex<&'static str>,
 }
 
 /// Keeps what it is told.
@@ -57,6 +59,7 @@ impl World {
             signer: Signer::new(),
             folder: tempfile::tempdir().unwrap(),
             said: Messages::default(),
+            date: Mutex::new("Sat, 12 Sep 2026 07:55:41 UTC"),
         };
         world.publish("6.12", &[]);
         world
@@ -159,9 +162,10 @@ impl World {
     fn publish_index(&self, archive: &str, suite: &str, index: &str) {
         let packed = xz(index.as_bytes());
         let release = format!(
-            "Origin: Debian\nSuite: {}\nCodename: {suite}\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n\
+            "Origin: Debian\nSuite: {}\nCodename: {suite}\nDate: {}\n\
              SHA256:\n {} {} main/binary-riscv64/Packages.xz\n",
             suite.replace("trixie", "stable"),
+            self.date.lock().unwrap(),
             Sha256::of(&packed),
             packed.len()
         );
