@@ -55,9 +55,9 @@ impl Guest {
 
 /// As a machine joins a client to the agent's port.
 fn serve(mut stream: UnixStream) {
-    let mut line = [0; "CONNECT 1023\n".len()];
+    let mut line = [0; "CONNECT 40\n".len()];
     stream.read_exact(&mut line).unwrap();
-    assert_eq!(&line, b"CONNECT 1023\n");
+    assert_eq!(&line, b"CONNECT 40\n");
     stream.write_all(b"OK 1073741824\n").unwrap();
     let agent = std::process::Command::new(AGENT)
         .args(["serve", "/bin/sh"])

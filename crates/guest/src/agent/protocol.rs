@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::{Command, Error};
 
-/// The guest's port; privileged, so that only root's programs can listen there (vsock(7)).
-pub(crate) const PORT: u32 = 1023;
+/// The guest's port; why this one is said where the agent listens.
+pub(crate) const PORT: u32 = 40;
 
 /// The one version that there is.
 pub(super) const VERSION: u32 = 1;
