@@ -6,10 +6,10 @@ use std::path::Path;
 
 use clade_devices::virtio::block::{BlockBackend, BlockOperation};
 
-use super::{Numbers, perform, qemu, read, text, write};
+use super::{Numbers, open, perform, qemu, read, text, write};
 use crate::file::RawDisk;
 use crate::immediate::Immediate;
-use crate::{Disk, Format, create_overlay, open};
+use crate::{Disk, Format, create_overlay};
 
 const CAPACITY: u64 = 3 << 20;
 

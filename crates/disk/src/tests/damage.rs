@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use super::{Numbers, qemu, read, text, write};
-use crate::{DiskError, Format, capacity, create_overlay, open};
+use super::{Numbers, open, qemu, read, text, write};
+use crate::{DiskError, Format, capacity, create_overlay};
 
 fn refused(path: &Path, format: Format) -> String {
     open(path, format, false)

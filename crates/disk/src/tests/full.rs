@@ -14,9 +14,9 @@ use clade_devices::virtio::block::{BlockBackend, BlockInfo, BlockOperation};
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{RAM, buffer, qemu, ram, read, text};
+use super::{RAM, buffer, open, qemu, ram, read, text};
 use crate::patient::{Patient, failed_sync};
-use crate::{Disk, Format, open};
+use crate::{Disk, Format};
 
 /// A disk that fails in one way, as long as it has one, and keeps count of what it was asked.
 #[derive(Clone, Default)]

@@ -11,6 +11,8 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clade_devices::virtio::GuestBuffer;
 use clade_devices::virtio::block::{BlockBackend, BlockOperation};
@@ -18,13 +20,30 @@ use clade_engine::GuestRam;
 use rustix::event::{PollFd, PollFlags, poll};
 use vm_memory::{Bytes, GuestAddress};
 
-use crate::Disk;
+use crate::{Disk, DiskError, Format};
 
 const RAM: u64 = 0x8000_0000;
 const RAM_SIZE: usize = 4 << 20;
 
 fn ram() -> Arc<GuestRam> {
     Arc::new(GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE)]).expect("memory"))
+}
+
+/// How long a program that another test has just started may hold what was closed here: between fork and exec
+/// it has all files of this process, and their locks.
+const BETWEEN_FORK_AND_EXEC: Duration = Duration::from_millis(500);
+
+/// Opens a disk, which somebody may still hold for a moment.
+fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskError> {
+    let began = Instant::now();
+    loop {
+        match crate::open(path, format, read_only) {
+            Err(DiskError::InUse { .. }) if began.elapsed() < BETWEEN_FORK_AND_EXEC => {
+                thread::yield_now();
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Does one operation, and waits for it.

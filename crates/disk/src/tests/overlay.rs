@@ -4,8 +4,8 @@ use std::fs;
 
 use clade_devices::virtio::block::BlockBackend;
 
-use super::{qemu, read, text, write};
-use crate::{Format, create_overlay, open};
+use super::{open, qemu, read, text, write};
+use crate::{Format, create_overlay};
 
 #[test]
 fn many_layers_stand_on_one_image() {

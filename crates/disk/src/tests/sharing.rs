@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::{qemu, text};
-use crate::{DiskError, Format, create_overlay, open};
+use super::{open, qemu, text};
+use crate::{DiskError, Format, create_overlay};
 
 #[test]
 fn a_writer_is_alone_and_readers_are_not() {
