@@ -240,9 +240,8 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
     let clones = [1, 2].map(|number| format!("{origin}-{number}"));
     let machines = [origin, &clones[0], &clones[1]];
     let _removed = machines.map(Removed);
-    let pulled = done(&["pull", "debian", "--include", "sqlite3"]);
-    let image = pulled.split_whitespace().next().expect("its name");
-    done(&["run", "-d", "--name", origin, image]);
+    let image = ["debian", "--include", "sqlite3"];
+    done(&[&["run", "-d", "--name", origin][..], &image].concat());
     done(&["wait", origin, "--for", "ready", "--timeout", "600"]);
     let create = "pragma journal_mode=wal; create table t (number integer, noise text)";
     done(&["exec", origin, "--", "sqlite3", "/root/d", create]);
