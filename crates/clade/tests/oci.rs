@@ -24,6 +24,13 @@ fn registry(test: &str, home: &Home, image: &Image, accounts: Option<&str>) -> O
     Some(registry)
 }
 
+/// The image in a folder; the name by which it is run.
+fn layout(home: &Home, busybox: &[u8]) -> String {
+    let folder = home.path("layout");
+    write_layout(&folder, &image(busybox, architecture()));
+    format!("oci:{}", folder.display())
+}
+
 fn assert_lines(finished: &Finished, code: i32, expected: &[&str]) {
     let lines: Vec<_> = finished.stdout().lines().collect();
     for line in expected {
@@ -113,8 +120,7 @@ fn streams_and_statuses_are_those_of_other_container_tools() {
     let test = "streams_and_statuses_are_those_of_other_container_tools";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
-    write_layout(&home.path("layout"), &image(&busybox, architecture()));
-    let name = format!("oci:{}", home.path("layout").display());
+    let name = layout(&home, &busybox);
     for (words, code) in [
         (&["no-such-program"][..], 127),
         (&["/etc/passwd"], 126),
@@ -208,8 +214,7 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     let test = "a_machine_in_the_background_is_entered_stopped_and_started_again";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
-    write_layout(&home.path("layout"), &image(&busybox, architecture()));
-    let name = format!("oci:{}", home.path("layout").display());
+    let name = layout(&home, &busybox);
     let script = "cat kept; echo kept >kept; echo begun; while :; do :; done";
     let arguments = [
         "run",
@@ -271,8 +276,7 @@ fn a_clone_whose_process_is_not_roots_is_told_its_name() {
     let test = "a_clone_whose_process_is_not_roots_is_told_its_name";
     let Some(busybox) = busybox(test) else { return };
     let home = home();
-    write_layout(&home.path("layout"), &image(&busybox, architecture()));
-    let name = format!("oci:{}", home.path("layout").display());
+    let name = layout(&home, &busybox);
     let options = ["run", "-d", "--name", "first", "-m", "256M"];
     let script = "while :; do read -r line; done";
     let process = ["--entrypoint", "", &name, "--", "sh", "-c", script];
@@ -304,8 +308,7 @@ fn an_image_on_another_file_system_stays_while_a_machine_needs_it() {
         return skip(test, "/dev/shm is where all temporary files are");
     }
     symlink(apart.path(), home.path("cache/clade/oci")).expect("link");
-    write_layout(&home.path("layout"), &image(&busybox, architecture()));
-    let name = format!("oci:{}", home.path("layout").display());
+    let name = layout(&home, &busybox);
     let run = home.run(&["run", "--name", "box", "-m", "256M", &name]);
     assert_lines(&run, 3, &["/app"]);
     let refused = home.run(&["rmi", &name]);

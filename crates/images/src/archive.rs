@@ -226,42 +226,9 @@ struct Signed {
 }
 
 impl<'a> Archive<'a> {
-    /// Fetches and checks the suite's Release file and its package index for one
-    /// architecture. Where the mirror cannot be reached, those fetched before are used, and checked
-    /// again.
-    pub(crate) fn open(
-        setup: &'a Setup,
-        mirror: Option<&str>,
-        suite: &str,
-        architecture: Architecture,
-        progress: &'a dyn Progress,
-    ) -> Result<Self, Error> {
-        let mut archive = Self::begin(setup, mirror, suite, architecture, progress)?;
-        archive.index = archive.fetch_index()?;
-        archive.keep_release()?;
-        Ok(archive)
-    }
-
-    /// As [`Archive::open`], or as the suite was before, if the mirror is in the middle of an update: then it has a
-    /// new Release file and an old index. Both of them from before may be there by the suite's other name,
-    /// or here, and are signed as well.
-    pub(crate) fn open_now_or_before(
-        setup: &'a Setup,
-        mirror: Option<&str>,
-        suite: &str,
-        architecture: Architecture,
-        progress: &'a dyn Progress,
-    ) -> Result<Self, Error> {
-        let mut archive = Self::begin(setup, mirror, suite, architecture, progress)?;
-        archive.index = match archive.fetch_index() {
-            Err(error @ Error::Checksum { .. }) => archive.fetch_index_of_before(error)?,
-            index => index?,
-        };
-        archive.keep_release()?;
-        Ok(archive)
-    }
-
-    fn begin(
+    /// Fetches and checks the suite's Release file. Where the mirror cannot be reached, the one fetched before is
+    /// used, and checked again. Its packages are known behind [`Archive::now`] or [`Archive::now_or_before`].
+    pub(crate) fn find(
         setup: &'a Setup,
         mirror: Option<&str>,
         suite: &str,
@@ -294,6 +261,25 @@ impl<'a> Archive<'a> {
             release,
             index: String::new(),
         })
+    }
+
+    /// With the package index, fetched and checked.
+    pub(crate) fn now(mut self) -> Result<Self, Error> {
+        self.index = self.fetch_index()?;
+        self.keep_release()?;
+        Ok(self)
+    }
+
+    /// As [`Archive::now`], or as the suite was before, if the mirror is in the middle of an update: then it has a
+    /// new Release file and an old index. Both of them from before may be there by the suite's other name,
+    /// or here, and are signed as well.
+    pub(crate) fn now_or_before(mut self) -> Result<Self, Error> {
+        self.index = match self.fetch_index() {
+            Err(error @ Error::Checksum { .. }) => self.fetch_index_of_before(error)?,
+            index => index?,
+        };
+        self.keep_release()?;
+        Ok(self)
     }
 
     /// For when the index is not what its Release file says: `contradiction`.

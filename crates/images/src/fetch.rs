@@ -188,13 +188,14 @@ impl<'a> Fetcher<'a> {
     fn archive(&mut self) -> Result<&Archive<'a>, Error> {
         let archive = match self.archive.take() {
             Some(archive) => archive,
-            None => Archive::open_now_or_before(
+            None => Archive::find(
                 self.setup,
                 self.source.mirror.as_deref(),
                 self.suite,
                 self.source.architecture,
                 self.progress,
-            )?,
+            )?
+            .now_or_before()?,
         };
         Ok(self.archive.insert(archive))
     }

@@ -130,13 +130,14 @@ pub(crate) fn ensure(
     {
         return Ok(folder.image(&manifest));
     }
-    let archive = Archive::open_now_or_before(
+    let archive = Archive::find(
         setup,
         request.mirror.as_deref(),
         suite,
         architecture,
         progress,
-    )?;
+    )?
+    .now_or_before()?;
     let packages = mini::packages(&archive)?;
     if let Some(manifest) = folder.usable(progress)?
         && manifest.packages == packages

@@ -43,16 +43,11 @@ impl<'a> Suites<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         let found = crate::mirror::find(mirror, &setup.places)?;
-        let open =
-            |url: &str, suite: &str| Archive::open(setup, Some(url), suite, architecture, progress);
+        let find =
+            |url: &str, suite: &str| Archive::find(setup, Some(url), suite, architecture, progress);
+        let open = |url: &str, suite: &str| find(url, suite)?.now();
         let mut suites = Self {
-            archives: vec![Archive::open_now_or_before(
-                setup,
-                Some(&found.url),
-                suite,
-                architecture,
-                progress,
-            )?],
+            archives: vec![find(&found.url, suite)?.now_or_before()?],
             sources: Vec::new(),
         };
         if let Some(url) = mirror {
