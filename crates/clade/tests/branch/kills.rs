@@ -1,5 +1,6 @@
 //! Every process that has to do with states of machines, killed at any instant.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -33,7 +34,32 @@ struct Siege {
     words: Vec<String>,
     tags: Vec<Kept>,
     round: u32,
+    /// Restores that happened although they were killed, or before.
+    restored: u32,
+    aim: Aim,
+}
+
+/// When to kill: at random within what such an errand lately took, so that on a host of any speed, and whatever
+/// Clade becomes, some are killed at work.
+#[derive(Default)]
+struct Aim {
+    most: BTreeMap<&'static str, Duration>,
     killed_at_work: u32,
+}
+
+impl Aim {
+    /// How long after its begin an errand may be killed at the latest.
+    fn most(&self, errand: &str) -> Duration {
+        const FIRST: Duration = Duration::from_millis(60);
+        self.most.get(errand).copied().unwrap_or(FIRST)
+    }
+
+    fn learn(&mut self, errand: &'static str, at_work: bool) {
+        let most = self.most(errand);
+        let most = most.mul_f64(if at_work { 1.25 } else { 0.6 });
+        self.most.insert(errand, most);
+        self.killed_at_work += u32::from(at_work);
+    }
 }
 
 /// What a snapshot has.
@@ -56,7 +82,8 @@ impl Siege {
             words: Vec::new(),
             tags: Vec::new(),
             round: 0,
-            killed_at_work: 0,
+            restored: 0,
+            aim: Aim::default(),
         };
         siege.write();
         // The kernel makes it when it is first read.
@@ -106,10 +133,7 @@ impl Siege {
             Some(machine) => machine,
             None => command.id(),
         };
-        let most = if errand == "resume" { 30_000 } else { 120_000 };
-        thread::sleep(Duration::from_micros(self.chance.below(most) as u64));
-        self.killed_at_work += u32::from(is_at_work(&mut command));
-        kill(victim);
+        self.kill(errand, &mut command, victim);
         // Whoever is left comes to an end.
         let ended = finish(command);
         eprintln!(
@@ -129,6 +153,14 @@ impl Siege {
             self.keep(&tag, boot);
         }
         self.look_at_store();
+    }
+
+    /// Kills `victim` at some instant of an errand that has just begun.
+    fn kill(&mut self, errand: &'static str, command: &mut Child, victim: u32) {
+        let part = self.chance.below(1000) as f64 / 1000.0;
+        thread::sleep(self.aim.most(errand).mul_f64(part));
+        self.aim.learn(errand, is_at_work(command));
+        kill(victim);
     }
 
     /// The machine goes on, or starts, and has what was on its disk; or else what it was to become.
@@ -201,9 +233,9 @@ impl Siege {
         }
     }
 
-    /// Restores the machine, which runs, is paused or suspended, and kills who does it, within `most`. It is
-    /// then what it was, or what it was to be, and goes on with its memory. Returns whether it was restored.
-    fn round_of_restoring(&mut self, most: Duration) -> bool {
+    /// Restores the machine, which runs, is paused or suspended, and kills who does it. It is then what it was,
+    /// or what it was to be, and goes on with its memory.
+    fn round_of_restoring(&mut self) {
         self.round += 1;
         self.write();
         let boot = self.boot();
@@ -214,9 +246,8 @@ impl Siege {
         let mut command = self.world.home.clade(&["restore", &snapshot]);
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut command = command.expect("clade");
-        thread::sleep(most.mul_f64(self.chance.below(1000) as f64 / 1000.0));
-        self.killed_at_work += u32::from(is_at_work(&mut command));
-        kill(command.id());
+        let victim = command.id();
+        self.kill("restore", &mut command, victim);
         let ended = finish(command);
         let lasting = ["running", "suspended"];
         let state = wait_for_state(&self.world, &lasting);
@@ -231,7 +262,32 @@ impl Siege {
             "  restored after {before}: {:?}, then {state}, {is_restored}",
             ended.code
         );
-        is_restored
+        self.restored += u32::from(is_restored);
+    }
+
+    /// Has `round` done as often as is asked for, and then until `enough` of them were what they are for.
+    fn repeat(&mut self, round: fn(&mut Self), enough: fn(&Self) -> bool) {
+        let rounds = rounds();
+        for done in 0..5 * rounds {
+            if done >= rounds && enough(self) {
+                break;
+            }
+            round(self);
+        }
+        let Self {
+            round, restored, ..
+        } = self;
+        let at_work = self.aim.killed_at_work;
+        eprintln!("killed at work {at_work} times of {round}, restored {restored} times");
+        assert!(
+            enough(self),
+            "hardly ever killed at work, or always the same"
+        );
+    }
+
+    /// Whether enough were killed at work.
+    fn is_earnest(&self) -> bool {
+        self.aim.killed_at_work > rounds() / 4
     }
 
     fn find(&self, tag: &str) -> Option<FileName> {
@@ -294,6 +350,11 @@ fn wait_for_state(world: &World, wanted: &[&str]) -> String {
     state()
 }
 
+/// How many are killed at least.
+fn rounds() -> u32 {
+    number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32
+}
+
 fn is_at_work(command: &mut Child) -> bool {
     command.try_wait().expect("wait").is_none()
 }
@@ -310,15 +371,7 @@ fn whoever_is_killed_every_snapshot_is_whole_and_the_machine_starts() {
     let Some(mut siege) = Siege::begin("kills") else {
         return;
     };
-    let rounds = number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32;
-    for _ in 0..rounds {
-        siege.round();
-    }
-    eprintln!("killed at work {} times of {rounds}", siege.killed_at_work);
-    assert!(
-        siege.killed_at_work > rounds / 4,
-        "hardly ever killed at work"
-    );
+    siege.repeat(Siege::round, Siege::is_earnest);
     siege.look_at_folder();
     wait_until("its processes are gone", || siege.pid().is_none());
 }
@@ -329,27 +382,8 @@ fn a_restore_that_is_killed_leaves_what_was_or_what_is_to_be() {
     let Some(mut siege) = Siege::begin("restoring") else {
         return;
     };
-    let time_one = |_| {
-        let began = Instant::now();
-        siege.world.done(&["restore", "box@safe"]);
-        began.elapsed()
-    };
-    // Hosts are slow at times: then those are killed that have just begun.
-    let most = (0..3).map(time_one).min().expect("three");
-    let rounds = number("CLADE_BRANCH_KILLS").unwrap_or(20) as u32;
-    let restored = (0..rounds).filter(|_| siege.round_of_restoring(most));
-    let restored = restored.count() as u32;
-    eprintln!(
-        "killed at work {} times of {rounds}, restored {restored} times",
-        siege.killed_at_work
-    );
-    assert!(
-        siege.killed_at_work > rounds / 4,
-        "hardly ever killed at work"
-    );
-    assert!(
-        (1..rounds).contains(&restored),
-        "always the same: {restored}"
-    );
+    siege.repeat(Siege::round_of_restoring, |siege| {
+        siege.is_earnest() && siege.restored > 0 && siege.restored < siege.round
+    });
     siege.look_at_folder();
 }
