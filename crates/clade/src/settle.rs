@@ -27,11 +27,11 @@ const LONG: Duration = Duration::from_secs(3);
 /// How often it is asked.
 const ASK: Duration = Duration::from_millis(5);
 
-/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS KEY TEMPLATE-KEY NAME OLD...`, of which all but the first two
-/// may be missing, and any empty; its input is a host key for SSH. Random numbers differ by now, by the VM generation ID.
-/// In place of the template's key, and of that of who made the template, the user's is let in. Whole seconds are no
-/// reason to set a clock back that is right; without any the clock is right. Programs are run only where a shell does
-/// not do: there is nothing in memory of most of them.
+/// Runs in the guest as root: `sh -c SCRIPT sh SECONDS KEY TEMPLATE-KEY ADDRESS NAME OLD...`, any of which may be
+/// empty; its input is a host key for SSH. Random numbers differ by now, by the VM generation ID. In place of the
+/// template's key, and of that of who made the template, the user's is let in. Whole seconds are no reason to set a
+/// clock back that is right. Clock and Ethernet address are the agent's work where there is one. Programs are run only
+/// where a shell does not do: there is nothing in memory of most of them.
 const SCRIPT: &str = r#"
 root=
 [ ! -e /oci/start ] || root=/image
@@ -46,9 +46,15 @@ if [ "$3" ]; then
     echo "ssh-ed25519 $2${others:+
 $others}" >$keys
 fi
-[ "$4" ] || exit 0
-name=$4
-shift 4
+if [ "$4" ]; then
+    echo 1 >/proc/sys/net/ipv4/conf/all/arp_notify
+    for card in /sys/class/net/*; do
+        [ ! -e "$card/device" ] || ip link set dev "${card##*/}" address "$4"
+    done
+fi
+[ "$5" ] || exit 0
+name=$5
+shift 5
 echo "$name" >/proc/sys/kernel/hostname
 [ ! -w $root/etc/hostname ] || echo "$name" >$root/etc/hostname
 if [ -w $root/etc/hosts ]; then
@@ -134,7 +140,7 @@ pub(crate) fn rehearse(machine: &Machine) -> Result<(), Failure> {
     tell(machine, &[name, name]).map(drop)
 }
 
-/// Tells the guest what time it is, and its name and those that it had, if there are any.
+/// Tells the guest what time it is, and its name and those that it had, if there are any, with its card's address.
 fn tell(machine: &Machine, names: &[&str]) -> Result<Connection, Failure> {
     let failed = |reason: String| {
         let name = &machine.spec.name;
@@ -159,16 +165,29 @@ fn tell(machine: &Machine, names: &[&str]) -> Result<Connection, Failure> {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default();
-    let seconds = match connection.is_agent() {
-        true => String::new(),
-        false => now.as_secs().to_string(),
+    let mac = (!names.is_empty()).then(|| machine.spec.mac());
+    let [seconds, address] = match connection.is_agent() {
+        true => Default::default(),
+        false => [
+            now.as_secs().to_string(),
+            mac.map(|mac| mac.to_string()).unwrap_or_default(),
+        ],
     };
     let keys = match &template {
         Some(template) => [user.base64(), template.base64()],
         None => Default::default(),
     };
     let [user, template_key] = keys.each_ref().map(String::as_str);
-    let arguments = ["sh", "-c", SCRIPT, "sh", &seconds, user, template_key];
+    let arguments = [
+        "sh",
+        "-c",
+        SCRIPT,
+        "sh",
+        &seconds,
+        user,
+        template_key,
+        &address,
+    ];
     let command = Command {
         arguments: arguments
             .iter()
@@ -176,6 +195,7 @@ fn tell(machine: &Machine, names: &[&str]) -> Result<Connection, Failure> {
             .map(|&word| word.to_owned())
             .collect(),
         clock: Some(now),
+        address: mac.map(|mac| mac.0),
         outer: true,
         ..Command::default()
     };

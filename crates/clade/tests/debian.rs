@@ -227,7 +227,8 @@ fn check_disk(name: &str) {
 
 /// What no two machines have in common, a line each.
 const OWN: &str = "hostname; cat /etc/machine-id; cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub; \
-    cat /proc/sys/kernel/random/uuid; head -c 64 /dev/urandom | base64 -w0; echo";
+    cat /proc/sys/kernel/random/uuid; head -c 64 /dev/urandom | base64 -w0; echo; \
+    cat /sys/class/net/en*/address";
 
 #[test]
 fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
@@ -266,12 +267,15 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
 
     let own = machines.map(|name| done(&["exec", name, "--", "sh", "-c", OWN]));
     let own = own.each_ref().map(|told| told.lines().collect::<Vec<_>>());
-    for line in 0..5 {
+    for line in 0..6 {
         let mut all = own.each_ref().map(|told| told[line]);
         all.sort_unstable();
         assert!(all[0] != all[1] && all[1] != all[2], "{all:?}");
     }
     for name in machines {
+        // The network is there all the time, although a clone's card has another address.
+        let address = done(&["exec", name, "--", "ip", "-4", "-br", "address"]);
+        assert!(address.contains("10.0.2.15/24"), "{name}: {address}");
         // Its writer goes on everywhere.
         let found = rows(name);
         let began = Instant::now();
@@ -320,8 +324,8 @@ fn the_second_machine_goes_on_from_memory_as_a_machine_of_its_own() {
         machines.push(now);
         assert!(began.elapsed() < PATIENCE, "all boot: {machines:?}");
     };
-    assert_eq!((before.len(), now.len()), (6, 6), "{before:?} {now:?}");
-    for line in 1..6 {
+    assert_eq!((before.len(), now.len()), (7, 7), "{before:?} {now:?}");
+    for line in 1..7 {
         assert_ne!(before[line], now[line]);
     }
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -78,9 +79,24 @@ fn machines_are_made_of_a_template_with_what_was_in_memory() {
         id.stdout().to_owned()
     });
     assert_ne!(ids[0], ids[1]);
+    let address = |name: &str| {
+        let card = "cat /sys/class/net/eth0/address";
+        let said = machine.done(&["exec", name, "--", "sh", "-c", card]);
+        let told = machine.done(&["inspect", name]);
+        let told: serde_json::Value = serde_json::from_str(told.stdout()).expect("JSON");
+        assert_eq!(told[0]["mac"], said.stdout().trim_end(), "{name}");
+        said.stdout().to_owned()
+    };
+    let addresses = [NAME, "c-1", "c-2"].map(address);
+    assert_eq!(BTreeSet::from(addresses.clone()).len(), 3, "{addresses:?}");
     machine.done(&["clone", "t1", "--name", "kept", "--keep-identity"]);
     let called = machine.done(&["exec", "kept", "--", "hostname"]);
     assert_eq!(called.stdout(), machine.run("hostname"));
+    assert_eq!(address("kept"), addresses[0]);
+    // It is the card's for good.
+    machine.done(&["suspend", "c-1"]);
+    machine.done(&["resume", "c-1"]);
+    assert_eq!(address("c-1"), addresses[1]);
     machine.done(&["rm", "-f", "kept"]);
     assert_eq!(machine.done(&["verify"]).stdout(), "t1 is whole\n");
     let mut names = machine.home.machines();

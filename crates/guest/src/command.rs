@@ -30,6 +30,8 @@ pub struct Command {
     /// The time since 1970 to which the guest's clock is set before, if it is more than a second off. Only
     /// the agent does that.
     pub clock: Option<Duration>,
+    /// The Ethernet address that the guest's network card is given before. Only the agent does that.
+    pub address: Option<[u8; 6]>,
 }
 
 impl Command {

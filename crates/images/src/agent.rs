@@ -25,7 +25,15 @@ mod tests {
 
     use super::*;
 
-    const SOURCES: [&str; 5] = ["agent.c", "session.c", "linux.h", "protocol.h", "session.h"];
+    const SOURCES: [&str; 7] = [
+        "agent.c",
+        "card.c",
+        "session.c",
+        "card.h",
+        "linux.h",
+        "protocol.h",
+        "session.h",
+    ];
 
     const OPTIONS: &str = "-std=gnu11 -Os -Wall -Wextra -Werror -ffreestanding -fno-stack-protector \
         -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -fno-pic -nostdlib -static \
@@ -124,7 +132,8 @@ mod tests {
             .args(OPTIONS.split_whitespace())
             .args(options)
             .arg(format!("-Wl,--build-id=0x{id}"))
-            .args(["agent.c", "session.c", "-o"])
+            .args(SOURCES.iter().filter(|name| name.ends_with(".c")))
+            .arg("-o")
             .arg(to)
             .status()
             .expect(

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clade_manager::{Machine, Machines, Snapshot, SnapshotNames, State};
-use clade_net::Forward;
+use clade_net::{Forward, MacAddress};
 use clade_store::FileName;
 use clade_store::digest::FileRecord;
 use clade_vmm::control::Status;
 use clade_vmm::network::read_forwards;
 use clade_vmm::record::LifeRecord;
-use clade_vmm::spec::{MachineSpec, SerialName};
+use clade_vmm::spec::{MachineSpec, NetworkSpec, SerialName};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -33,6 +33,9 @@ pub(crate) struct Inspect {
 struct Everything<'a> {
     #[serde(flatten)]
     spec: &'a MachineSpec,
+    /// Its network card's address, if it has one: in place of the spec's, which is only there if it does not
+    /// follow from the id.
+    mac: Option<MacAddress>,
     #[serde(flatten)]
     state: &'a State,
     /// What the running machine says itself; none if it does not answer.
@@ -95,8 +98,10 @@ fn of_snapshot(machines: &Machines, snapshot: &Snapshot) -> Result<serde_json::V
 fn everything(machine: &Machine) -> Everything<'_> {
     let sockets = machine.sockets().ok();
     let forwards = sockets.map(read_forwards).unwrap_or_default();
+    let has_card = machine.spec.config.network != NetworkSpec::None;
     Everything {
         spec: &machine.spec,
+        mac: has_card.then(|| machine.spec.mac()),
         state: &machine.state,
         status: machine.status().ok(),
         life: machine.record(),

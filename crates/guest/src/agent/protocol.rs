@@ -42,6 +42,7 @@ const SIZE: u32 = 19;
 const TERMINAL: u32 = 1;
 const SET_CLOCK: u32 = 2;
 const OUTER: u32 = 4;
+const SET_ADDRESS: u32 = 8;
 
 /// How long the greeting is that the agent speaks first, in bytes.
 pub(super) const HELLO_LENGTH: usize = 12;
@@ -132,6 +133,9 @@ pub(super) fn run(command: &Command) -> Result<Bytes, Error> {
     if command.outer {
         flags |= OUTER;
     }
+    if command.address.is_some() {
+        flags |= SET_ADDRESS;
+    }
     let time = command.clock.unwrap_or_default();
     let mut content = BytesMut::new();
     content.put_u32_le(flags);
@@ -139,6 +143,8 @@ pub(super) fn run(command: &Command) -> Result<Bytes, Error> {
     content.put_u16_le(size.0);
     content.put_u64_le(time.as_secs());
     content.put_u64_le(time.subsec_nanos().into());
+    content.put_slice(&command.address.unwrap_or_default());
+    content.put_u16_le(0);
     for text in [term, &line] {
         // A zero is the end of a string in every program's arguments.
         content.extend(text.bytes().filter(|byte| *byte != 0));

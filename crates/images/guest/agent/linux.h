@@ -10,12 +10,14 @@
 #include <linux/fcntl.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
 #include <linux/time_types.h>
 #include <linux/wait.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* What the kernel has in headers that are not for programs. */
+#define AF_INET 2
 #define AF_UNIX 1
 #define AF_VSOCK 40
 #define MSG_NOSIGNAL 0x4000
@@ -23,12 +25,16 @@
 #define SHUT_WR 1
 #define SHUT_RDWR 2
 #define SOCK_CLOEXEC O_CLOEXEC
+#define SOCK_DGRAM 2
 #define SOCK_STREAM 1
 
 #define VMADDR_CID_ANY ((uint32_t)-1)
 #define VMADDR_CID_HOST 2
 
-/* linux/vm_sockets.h wants a C library's sys/socket.h. */
+/* linux/if_arp.h, linux/ethtool.h and linux/vm_sockets.h want a C library's sys/socket.h. */
+#define ARPHRD_ETHER 1
+#define ETHTOOL_GDRVINFO 3
+
 struct sockaddr_vm {
 	uint16_t family;
 	uint16_t reserved;

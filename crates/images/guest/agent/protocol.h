@@ -51,6 +51,9 @@ struct request {
 	/* The time, for SET_CLOCK: since 1970. */
 	int64_t seconds;
 	int64_t nanoseconds;
+	/* The network card's Ethernet address, for SET_ADDRESS. */
+	uint8_t address[6];
+	uint8_t zero[2];
 };
 
 enum flags {
@@ -60,6 +63,8 @@ enum flags {
 	SET_CLOCK = 2,
 	/* The line is for the shell of the machine itself, where guests have one within it. */
 	OUTER = 4,
+	/* The network card is given another Ethernet address first. */
+	SET_ADDRESS = 8,
 };
 
 #endif

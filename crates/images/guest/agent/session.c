@@ -1,6 +1,7 @@
 /* One command for the host. Nothing here waits but in poll: whatever the host or the command does not take
  * holds up that stream alone, and signals always come through. */
 
+#include "card.h"
 #include "linux.h"
 #include "protocol.h"
 #include "session.h"
@@ -171,6 +172,11 @@ static void set_clock(void)
 		CALL2(clock_settime, 0, &then);
 }
 
+static int has_terminal(void)
+{
+	return asked.request.flags & TERMINAL;
+}
+
 /* Whether `name=`, at its beginning, is `variable`'s. */
 static int is_named(const char *variable, const char *name)
 {
@@ -186,12 +192,12 @@ static char **environment_of_command(char **own)
 	static char *given[] = {"HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh", term};
 	enum { GIVEN = sizeof given / sizeof *given, MOST = 256 };
 	static char *variables[MOST];
-	if (asked.request.flags & TERMINAL)
+	if (has_terminal())
 		for (size_t i = 0; i < sizeof term - sizeof "TERM="; i++)
 			if (!(term[sizeof "TERM" + i] = asked.text[i]))
 				break;
 	/* Without a terminal there is no TERM. */
-	int count = asked.request.flags & TERMINAL ? GIVEN : GIVEN - 1;
+	int count = has_terminal() ? GIVEN : GIVEN - 1;
 	char **next = variables;
 	for (int i = 0; i < count; i++)
 		*next++ = given[i];
@@ -221,7 +227,7 @@ static void become(const int ends[3], char **shell, const char *line, char **env
 	arguments[count] = NULL;
 
 	CALL0(setsid);
-	if (asked.request.flags & TERMINAL)
+	if (has_terminal())
 		CALL3(ioctl, ends[0], TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		CALL3(dup3, ends[i], i, 0);
@@ -276,7 +282,7 @@ static long open_pipes(int ends[3])
 static long start_command(char **shell, const char *line, char **environment)
 {
 	int ends[3];
-	long failed = asked.request.flags & TERMINAL ? open_terminal(ends) : open_pipes(ends);
+	long failed = has_terminal() ? open_terminal(ends) : open_pipes(ends);
 	if (failed)
 		return failed;
 	process = fork_for_program(&handle);
@@ -284,7 +290,7 @@ static long start_command(char **shell, const char *line, char **environment)
 		return -process;
 	if (process == 0)
 		become(ends, shell, line, environment);
-	for (int i = 0; i < (asked.request.flags & TERMINAL ? 1 : 3); i++)
+	for (int i = 0; i < (has_terminal() ? 1 : 3); i++)
 		CALL1(close, ends[i]);
 	return 0;
 }
@@ -293,7 +299,7 @@ static long start_command(char **shell, const char *line, char **environment)
 
 static void close_input(void)
 {
-	if (!(asked.request.flags & TERMINAL))
+	if (!has_terminal())
 		close_at(&input);
 	input = NONE;
 }
@@ -331,7 +337,7 @@ static void obey(void)
 		CALL2(kill, -process, *(uint32_t *)in.content);
 		break;
 	case SIZE:
-		if (asked.request.flags & TERMINAL)
+		if (has_terminal())
 			resize((uint16_t *)in.content);
 		break;
 	default:
@@ -512,6 +518,8 @@ _Noreturn void serve_command(int socket, char **shell, char **environment)
 	const char *line = read_request();
 	if (asked.request.flags & SET_CLOCK)
 		set_clock();
+	if (asked.request.flags & SET_ADDRESS)
+		set_address(asked.request.address);
 	uint32_t failed = start_command(shell, line, environment);
 	if (failed) {
 		say(FAILED, &failed);
@@ -523,7 +531,7 @@ _Noreturn void serve_command(int socket, char **shell, char **environment)
 	carry_rest();
 	say(EXIT, &status);
 	CALL1(close, host);
-	if (asked.request.flags & TERMINAL)
+	if (has_terminal())
 		finish(0); /* it hangs up */
 	close_at(&input);
 	drain();

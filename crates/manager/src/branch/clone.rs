@@ -197,7 +197,11 @@ impl Draft {
         let spec = self.spec_mut();
         let origin = &source.spec;
         spec.origin = (!order.of_image).then(|| source.origin.clone());
-        spec.mac = Some(origin.mac());
+        // The guest of an image of ours is told its new address with its name.
+        let is_told = spec.image.is_some() || !source.has_memory;
+        if order.keep_identity || !is_told {
+            spec.mac = Some(origin.mac());
+        }
         if order.keep_identity {
             spec.unsettled = source.unsettled();
             spec.config = config;

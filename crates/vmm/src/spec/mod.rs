@@ -91,8 +91,8 @@ pub struct MachineSpec {
     /// What it came from or last was the same as, if not an image.
     #[serde(default)]
     pub origin: Option<OriginSpec>,
-    /// The network card's address, if it is not the one that follows from the id: a clone has that
-    /// of its origin, which its guest knows.
+    /// The network card's address, if it is not the one that follows from the id: a clone whose guest takes
+    /// itself for its origin, or cannot be told who it is, has its origin's.
     #[serde(default)]
     pub mac: Option<MacAddress>,
     /// What its guest has to be told still.
