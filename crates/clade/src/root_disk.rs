@@ -39,7 +39,7 @@ pub(crate) fn add(draft: &mut Draft, image: &Path) -> Result<(), Failure> {
 
 fn create_layer(folder: &Path) -> Result<(), DiskError> {
     let size = clade_disk::capacity(&folder.join(BELOW), Format::Raw)?;
-    create_overlay(&folder.join(LAYER), Path::new(BELOW), Format::Raw, size)
+    create_overlay(&folder.join(LAYER), Path::new(BELOW), Format::Raw, size).map(drop)
 }
 
 /// Makes an image's disk the machine's own. Where images and machines are on different disks of the

@@ -1,17 +1,19 @@
 //! Making a machine.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use clade_vmm::console::LOG_FILE;
 use clade_vmm::control::Connection;
-use clade_vmm::record;
-use clade_vmm::spec::{MachineConfig, MachineSpec, SPEC_FILE};
+use clade_vmm::folder::{LOCK_FILE, MACHINE_LOG_FILE};
+use clade_vmm::record::{self, RECORD_FILE};
+use clade_vmm::spec::{MachineConfig, MachineSpec};
 
-use crate::machines::{clear, write_spec, write_spec_unsynced};
+use crate::machines::{clear, write_spec_unsynced};
 use crate::names::{friendly_name, new_id};
 use crate::start::launch;
 use crate::{Error, Host, Machines, Started};
@@ -125,14 +127,26 @@ impl Machines {
 
 /// Makes sure that a new machine in `folder` survives a crash of the host, once its folder's name does.
 pub(crate) fn sync_machine(folder: &Path) -> Result<(), Error> {
-    let spec = folder.join(SPEC_FILE);
-    let synced = File::open(&spec).and_then(|file| file.sync_all());
-    match synced {
+    match sync_own_files(folder) {
         // It has come to its end already, and was removed.
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        synced => synced.map_err(Error::io("sync", spec))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(Error::io("sync the files in", folder)),
     }
-    Ok(clade_store::sync_folder(folder)?)
+}
+
+/// What has other names, too, is synced under those; what is of the life that has begun is worth nothing after
+/// a crash.
+fn sync_own_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let (about, name) = (entry.metadata()?, entry.file_name());
+        let of_life = [LOCK_FILE, RECORD_FILE, LOG_FILE, MACHINE_LOG_FILE];
+        let is_wanted = about.is_file() && about.len() > 0 && about.nlink() == 1;
+        if is_wanted && !of_life.iter().any(|of_life| name == *of_life) {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 impl Draft {
@@ -196,13 +210,10 @@ impl Draft {
         if self.spec.image.is_some() && !self.spec.temporary {
             self.keep_boot_files()?;
         }
-        if saved.is_some() {
-            write_spec_unsynced(&self.folder, &self.spec)?;
-        } else {
-            write_spec(&self.folder, &self.spec)?;
-            if !self.spec.temporary {
-                clade_store::sync_folder(self.machines.folder())?;
-            }
+        write_spec_unsynced(&self.folder, &self.spec)?;
+        if saved.is_none() && !self.spec.temporary {
+            sync_machine(&self.folder)?;
+            clade_store::sync_folder(self.machines.folder())?;
         }
         let Some(lock) = self.lock.take() else {
             return Err(Error::taken(&self.spec.name, None));

@@ -1,6 +1,6 @@
 //! New layers.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{DiskError, Format};
 /// many as the one below ([`crate::capacity`]).
 ///
 /// The layer names the file below as it is given here: an absolute path, or one relative to the
-/// layer's folder. When this returns the layer survives a crash of the host, but for its name.
+/// layer's folder. The layer is returned open, to be synced by who wants it to survive a crash of the host.
 ///
 /// # Errors
 /// When the layer cannot be made; then it is not there.
@@ -25,10 +25,10 @@ pub fn create_overlay(
     backing: &Path,
     format: Format,
     size: u64,
-) -> Result<(), DiskError> {
+) -> Result<fs::File, DiskError> {
     create(path, backing, format, size).map_err(|source| {
         if source.kind() != io::ErrorKind::AlreadyExists {
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
         DiskError::Create {
             path: path.to_owned(),
@@ -37,7 +37,7 @@ pub fn create_overlay(
     })
 }
 
-fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<()> {
+fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<fs::File> {
     if !size.is_multiple_of(512) {
         return Err(io::Error::other(format!(
             "{size} bytes are no whole sectors"
@@ -52,11 +52,11 @@ fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<
         .create_new(true)
         .open(path)?;
     let options = StorageOpenOptions::new().filename(path).write(true);
-    let synced = file.try_clone()?;
+    let layer = file.try_clone()?;
     let storage = File::from_open_file(file, options)?;
     Qcow2::<File, FormatAccess<File>>::create_builder(storage)
         .size(size)
         .backing(backing.to_owned(), format.name().to_owned())
         .create()?;
-    synced.sync_all()
+    Ok(layer)
 }

@@ -54,7 +54,7 @@ pub(super) struct NewTops {
 
 impl NewTops {
     /// Makes the layers in `folder`, above what the disks there are now, and makes them the tops of
-    /// `disks`. `id` is part of their names.
+    /// `disks`. `id` is part of their names. They are not synced.
     pub(super) fn create(folder: &Path, id: &str, disks: &mut [DiskSpec]) -> Result<Self, Error> {
         let mut tops = Self {
             names: Vec::new(),
@@ -79,6 +79,14 @@ impl NewTops {
             tops.names.push(Some(name));
         }
         Ok(tops)
+    }
+
+    /// Makes sure that the layers survive a crash of the host, once their names do.
+    pub(super) fn sync(&self, folder: &Path) -> Result<(), Error> {
+        for (path, file) in self.open(folder)?.iter().flatten() {
+            file.sync_all().map_err(Error::io("sync", path))?;
+        }
+        Ok(())
     }
 
     /// The paths of the layers, and the layers open, in the disks' order.

@@ -59,7 +59,7 @@ impl<'a> Restoration<'a> {
             sync_copy(&place).map_err(Error::io("sync", &place))?;
         }
         code_cache::give(source.folder, &folder);
-        NewTops::create(&folder, id, &mut spec.config.disks)?;
+        NewTops::create(&folder, id, &mut spec.config.disks)?.sync(&folder)?;
         if source.saved().is_some() {
             let memory = Suspended::of_snapshot(snapshot);
             sealed::write(&folder.join(SUSPENDED_FILE), &memory)?;

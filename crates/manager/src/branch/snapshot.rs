@@ -229,6 +229,7 @@ impl Machine {
         let spec = self.change_spec_if(|now, spec| {
             may(now)?;
             let made = NewTops::create(&self.folder, id, &mut spec.config.disks)?;
+            made.sync(&self.folder)?;
             clade_store::sync_folder(&self.folder)?;
             tops = Some(made);
             Ok(())
