@@ -18,6 +18,7 @@ mod console;
 mod little_endian;
 mod state;
 mod sync;
+mod waker;
 
 pub mod acpi;
 pub mod aplic;
@@ -48,3 +49,4 @@ pub use state::StateError;
 pub use syscon::Syscon;
 pub use uart::Uart;
 pub use vmgenid::VmGenId;
+pub use waker::Waker;

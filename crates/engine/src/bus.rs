@@ -1,5 +1,8 @@
 //! How vCPUs reach devices, and devices reach vCPUs.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+
 /// Nothing answers at this guest address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nothing answers at guest address {address:#x}")]
@@ -52,4 +55,17 @@ pub trait MsiSink: Send + Sync {
 pub trait IrqLine: Send + Sync {
     /// Drives the wire.
     fn set_level(&self, asserted: bool);
+}
+
+/// Stores of the guest's that only wake a thread, and for which an engine need not leave the guest.
+pub trait Doorbells: Send + Sync {
+    /// From now on a store of any width at guest physical address `address` adds one to `event`, an
+    /// eventfd, in place of reaching the [`IoBus`]. Loads still do.
+    ///
+    /// # Errors
+    /// When the host refuses, or there is one at this address. Then stores reach the bus.
+    fn connect(&self, address: u64, event: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Undoes [`Doorbells::connect`] with the same arguments.
+    fn disconnect(&self, address: u64, event: BorrowedFd<'_>);
 }

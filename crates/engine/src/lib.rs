@@ -17,7 +17,7 @@ mod cpu_model;
 mod dirty;
 mod vcpu;
 
-pub use bus::{IoBus, IoDevice, IrqLine, MsiSink, Unmapped};
+pub use bus::{Doorbells, IoBus, IoDevice, IrqLine, MsiSink, Unmapped};
 pub use clock::{Clock, Entropy};
 pub use cpu_model::CpuModel;
 pub use dirty::{DirtyPages, PageRun, harvest_dirty, push_page};

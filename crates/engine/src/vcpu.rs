@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DirtyPages;
+use crate::{DirtyPages, Doorbells};
 
 /// A guest instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,11 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// When the host refuses.
     fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError>;
+
+    /// Takes stores of the guest's that only wake a thread, if the engine gains by it.
+    fn doorbells(&self) -> Option<Arc<dyn Doorbells>> {
+        None
+    }
 
     /// Writes what the engine has made of the guest's code to `file`, which is empty, so that another process
     /// of the same executable that goes on with the same memory need not make it again. No part of the

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kvm_bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH;
 use kvm_ioctls::Cap;
 
 use crate::dirty::PageMap;
@@ -103,6 +104,12 @@ impl Device {
             }),
             false => Err(DeviceError::Lacks(lacks)),
         }
+    }
+
+    /// Whether stores of any width can be answered by an eventfd (Linux 4.2).
+    pub(crate) fn has_doorbells(&self) -> bool {
+        let any_length = KVM_CAP_IOEVENTFD_ANY_LENGTH.into();
+        self.kvm.check_extension(Cap::Ioeventfd) && self.kvm.check_extension_raw(any_length) > 0
     }
 
     /// How many vCPUs a machine can have.

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clade_engine::{
-    Arch, CpuModel, DirtyPages, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink, Vcpu,
+    Arch, CpuModel, DirtyPages, Doorbells, Engine, EngineError, GuestRam, IoBus, IrqLine, MsiSink,
+    Vcpu,
 };
 use kvm_bindings::{KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE, kvm_enable_cap};
 use kvm_ioctls::VmFd;
@@ -14,6 +15,7 @@ use crate::clock;
 use crate::cpu::Cpuid;
 use crate::device::Device;
 use crate::dirty::{DirtyLog, PageMap};
+use crate::doorbells::IoEvents;
 use crate::interrupts::{Messages, Wire};
 use crate::kick;
 use crate::memory::Memory;
@@ -76,6 +78,8 @@ pub struct Kvm {
     stopped_clock: Mutex<Option<u64>>,
     dirty_log: Mutex<DirtyLog>,
     page_map: Option<Arc<PageMap>>,
+    /// Whether KVM can answer stores of any width by an eventfd.
+    doorbells: bool,
 }
 
 impl Kvm {
@@ -106,6 +110,7 @@ impl Kvm {
             stopped_clock: Mutex::default(),
             dirty_log: Mutex::default(),
             page_map: device.page_map.clone(),
+            doorbells: device.has_doorbells(),
         })
     }
 
@@ -239,6 +244,12 @@ impl Engine for Kvm {
     fn take_dirty_pages(&self) -> Result<DirtyPages, EngineError> {
         let vm = &self.machine.vm;
         lock(&self.dirty_log).take(&vm.fd, &vm.memory, self.page_map.as_deref())
+    }
+
+    fn doorbells(&self) -> Option<Arc<dyn Doorbells>> {
+        let events = IoEvents(self.machine.vm.clone());
+        self.doorbells
+            .then(|| Arc::new(events) as Arc<dyn Doorbells>)
     }
 }
 

@@ -21,6 +21,7 @@ pub const IOCTLS: &[u32] = &[
     write::<kvm::kvm_irq_level>(0x61),               // KVM_IRQ_LINE
     both::<kvm::kvm_irqchip>(0x62),                  // KVM_GET_IRQCHIP
     read::<kvm::kvm_irqchip>(0x63),                  // KVM_SET_IRQCHIP
+    write::<kvm::kvm_ioeventfd>(0x79),               // KVM_IOEVENTFD
     write::<kvm::kvm_clock_data>(0x7b),              // KVM_SET_CLOCK
     read::<kvm::kvm_clock_data>(0x7c),               // KVM_GET_CLOCK
     write::<kvm::kvm_enable_cap>(0xa3),              // KVM_ENABLE_CAP

@@ -12,6 +12,7 @@ mod clock;
 mod cpu;
 mod device;
 mod dirty;
+mod doorbells;
 mod engine;
 mod interrupts;
 mod ioctls;

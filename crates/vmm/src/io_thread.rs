@@ -1,7 +1,7 @@
 //! Threads that do the work of devices, so that no vCPU waits for it.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -66,6 +66,10 @@ impl Waker for IoWaker {
         if !self.woken.swap(true, Ordering::SeqCst) {
             self.set();
         }
+    }
+
+    fn event(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.event.as_fd())
     }
 }
 
@@ -147,7 +151,6 @@ fn wait(event: &OwnedFd, watched: Option<BorrowedFd<'_>>, timeout: Option<Durati
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::sync::mpsc::{Sender, channel};
 
     use rustix::pipe::pipe;
@@ -206,6 +209,14 @@ mod tests {
         for _ in 0..100 {
             waker.wake();
             done.recv_timeout(SOON).expect("woken");
+        }
+        for _ in 0..100 {
+            // As the host's kernel does for a notification that never reaches this process.
+            let event = waker.event().expect("an eventfd");
+            rustix::io::write(event, &1u64.to_ne_bytes()).expect("room");
+            done.recv_timeout(SOON).expect("woken");
+            waker.wake();
+            done.recv_timeout(SOON).expect("woken in the other way");
         }
         rustix::io::write(&writer, b"x").expect("write");
         done.recv_timeout(SOON).expect("called");

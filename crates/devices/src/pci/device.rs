@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use super::{ConfigSpace, Msix};
+use super::{ConfigSpace, Doorbell, Msix};
 use crate::sync::lock;
 
 /// A PCI function behind a [`super::PciHost`]. The host keeps its configuration space.
@@ -19,6 +19,11 @@ pub trait PciDevice: Send + Sync {
     /// control, and saves it.
     fn msix(&self) -> Option<&Msix> {
         None
+    }
+
+    /// Where the function's BARs have doorbells. Asked once, when it is plugged in.
+    fn doorbells(&self) -> Vec<Doorbell> {
+        Vec::new()
     }
 
     /// Reads configuration space. For functions with registers there that do more than hold

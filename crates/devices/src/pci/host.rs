@@ -1,10 +1,13 @@
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use clade_engine::{IoDevice, IrqLine, MsiSink};
+use clade_engine::{Doorbells, IoDevice, IrqLine, MsiSink};
 
+use super::doorbells::{Bell, Taken};
 use super::intx::{Pin, SharedWire};
 use super::ports::{ConfigPorts, PORTS, WRITABLE};
-use super::{ConfigSpace, FunctionState, Identity, Msix, PciDevice, PciLayout, PciState, SLOTS};
+use super::{
+    ConfigSpace, Doorbell, FunctionState, Identity, Msix, PciDevice, PciLayout, PciState, SLOTS,
+};
 use crate::sync::lock;
 use crate::{BusBuilder, Overlap, StateError};
 
@@ -23,6 +26,7 @@ pub enum PciError {
 pub struct PciHostBuilder {
     wires: [Arc<SharedWire>; 4],
     messages: Arc<dyn MsiSink>,
+    doorbells: Option<Arc<dyn Doorbells>>,
     functions: [Option<Function>; SLOTS as usize],
 }
 
@@ -45,6 +49,7 @@ struct Function {
     device: Arc<dyn PciDevice>,
     config: Mutex<ConfigSpace>,
     pin: Arc<Pin>,
+    doorbells: Vec<Doorbell>,
 }
 
 impl PciHostBuilder {
@@ -55,6 +60,7 @@ impl PciHostBuilder {
         let mut builder = PciHostBuilder {
             wires: wires.map(SharedWire::new),
             messages: Arc::new(NobodyListens),
+            doorbells: None,
             functions: [const { None }; SLOTS as usize],
         };
         let pin = builder.pin(0);
@@ -66,6 +72,13 @@ impl PciHostBuilder {
     #[must_use]
     pub fn with_messages(mut self, sink: Arc<dyn MsiSink>) -> Self {
         self.messages = sink;
+        self
+    }
+
+    /// The same, with `engine` taking the functions' doorbells where they decode.
+    #[must_use]
+    pub fn with_doorbells(mut self, engine: Arc<dyn Doorbells>) -> Self {
+        self.doorbells = Some(engine);
         self
     }
 
@@ -98,7 +111,11 @@ impl PciHostBuilder {
     pub fn build(self) -> Arc<PciHost> {
         Arc::new(PciHost {
             functions: self.functions,
-            mappings: RwLock::default(),
+            decoding: RwLock::new(Decoding {
+                mappings: Vec::new(),
+                doorbells: Taken::by(self.doorbells),
+            }),
+            windows: OnceLock::new(),
             address: Mutex::default(),
         })
     }
@@ -112,6 +129,7 @@ impl Function {
     fn new(device: Arc<dyn PciDevice>, pin: Arc<Pin>) -> Self {
         Function {
             config: Mutex::new(device.config_space()),
+            doorbells: device.doorbells(),
             device,
             pin,
         }
@@ -142,10 +160,18 @@ impl Function {
 /// A host bridge and its bus.
 pub struct PciHost {
     functions: [Option<Function>; SLOTS as usize],
-    /// The BARs that decode now. Where a guest lays two over each other, the lowest slot answers.
-    mappings: RwLock<Vec<Mapping>>,
+    decoding: RwLock<Decoding>,
+    /// Where BARs can be reached: start and size.
+    windows: OnceLock<Vec<(u64, u64)>>,
     /// The address register of the ports.
     pub(super) address: Mutex<u32>,
+}
+
+/// What answers where.
+struct Decoding {
+    /// The BARs that decode now. Where a guest lays two over each other, the lowest slot answers.
+    mappings: Vec<Mapping>,
+    doorbells: Taken,
 }
 
 #[derive(Clone, Copy)]
@@ -154,6 +180,18 @@ struct Mapping {
     size: u64,
     slot: u8,
     bar: u8,
+}
+
+impl Mapping {
+    fn is_within(&self, (start, size): (u64, u64)) -> bool {
+        let offset = self.start.wrapping_sub(start);
+        offset < size && self.size <= size - offset
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.start.wrapping_sub(other.start) < other.size
+            || other.start.wrapping_sub(self.start) < self.size
+    }
 }
 
 impl PciHost {
@@ -176,6 +214,9 @@ impl PciHost {
         if let Some((base, size)) = layout.ports {
             bus.insert("PCI port window", base, size, Arc::new(NoPorts))?;
         }
+        let windows = [layout.memory_32].into_iter().chain(layout.memory_64);
+        // Only the first call counts.
+        let _ = self.windows.set(windows.collect());
         Ok(())
     }
 
@@ -246,10 +287,14 @@ impl PciHost {
 
     fn decode_again(&self) {
         // Computed under the lock: of two concurrent changes, the later one's view must stay.
-        let mut mappings = self
-            .mappings
+        let mut decoding = self
+            .decoding
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        let Decoding {
+            mappings,
+            doorbells,
+        } = &mut *decoding;
         mappings.clear();
         for (slot, function) in self.plugged() {
             mappings.extend(lock(&function.config).bars().map(|bar| Mapping {
@@ -259,12 +304,31 @@ impl PciHost {
                 bar: bar.index,
             }));
         }
+        doorbells.change_to(self.doorbells(mappings));
+    }
+
+    /// The doorbells that can be reached, but for those of BARs that a guest laid over others.
+    fn doorbells(&self, mappings: &[Mapping]) -> Vec<Bell> {
+        let windows = self.windows.get().map_or(&[][..], Vec::as_slice);
+        let reached = mappings.iter().filter(|mapping| {
+            let in_window = windows.iter().any(|&window| mapping.is_within(window));
+            // Itself is one.
+            let here = mappings.iter().filter(|other| other.overlaps(mapping));
+            in_window && here.count() == 1
+        });
+        let bells = reached.flat_map(|mapping| {
+            let function = self.functions[usize::from(mapping.slot)].as_ref();
+            let bells = function.map_or(&[][..], |function| &function.doorbells);
+            let of_bar = bells.iter().filter(|bell| bell.bar == mapping.bar);
+            of_bar.map(|bell| (mapping.start + bell.offset, bell.waker.clone()))
+        });
+        bells.collect()
     }
 
     /// The function, BAR and offset that the whole of an access falls into.
     fn find(&self, address: u64, length: usize) -> Option<(&Function, u8, u64)> {
-        let mappings = self.mappings.read().unwrap_or_else(PoisonError::into_inner);
-        let mapping = mappings.iter().find(|mapping| {
+        let decoding = self.decoding.read().unwrap_or_else(PoisonError::into_inner);
+        let mapping = decoding.mappings.iter().find(|mapping| {
             let offset = address.wrapping_sub(mapping.start);
             offset < mapping.size && length as u64 <= mapping.size - offset
         })?;

@@ -8,6 +8,7 @@
 
 mod config;
 mod device;
+mod doorbells;
 mod host;
 mod intx;
 mod msix;
@@ -16,6 +17,7 @@ mod state;
 
 pub use config::{Bar, BarKind, ConfigSpace, Identity};
 pub use device::PciDevice;
+pub use doorbells::Doorbell;
 pub use host::{PciError, PciHost, PciHostBuilder, PciInterrupts};
 pub use msix::{Msix, MsixState, MsixVector};
 pub use state::{FunctionState, PciState};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{DeviceState, Signals, VirtQueue};
+use super::{DeviceState, Signals, VirtQueue, Waker};
 use crate::StateError;
 
 /// A virtio device behind a transport. Calls come from vCPU threads, several at once.
@@ -31,8 +31,19 @@ pub trait VirtioDevice: Send + Sync {
     /// used from now on. Must not call the host back.
     fn activate(&self, activation: Activation);
 
-    /// The driver has put buffers into a queue, or might have. Called with no lock held.
-    fn notify(&self, queue: u16);
+    /// What is woken when the driver has put buffers into a queue, or might have; also while no driver
+    /// is ready. `None` for a device that does its work in [`VirtioDevice::notify`].
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        None
+    }
+
+    /// The driver has put buffers into a queue, or might have. Called with no lock held, and not always
+    /// if there is a [`VirtioDevice::waker`].
+    fn notify(&self, _queue: u16) {
+        if let Some(waker) = self.waker() {
+            waker.wake();
+        }
+    }
 
     /// The driver has gone. On return the device writes no guest memory any more and has
     /// forgotten what it was given with [`VirtioDevice::activate`]. Must not call the host back.

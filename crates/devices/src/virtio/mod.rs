@@ -18,7 +18,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod transport;
-mod waker;
 
 pub mod balloon;
 pub mod block;
@@ -46,4 +45,5 @@ pub use serial::VirtioSerial;
 pub use signals::Signals;
 pub use state::{DeviceState, QueueState, TransportState, VirtioState};
 pub use vsock::VirtioVsock;
-pub use waker::Waker;
+
+pub use crate::waker::Waker;

@@ -10,7 +10,7 @@ use super::transport::Transport;
 use super::{VirtioDevice, VirtioState};
 use crate::StateError;
 use crate::little_endian::{put, put_from, value_of};
-use crate::pci::{BarKind, ConfigSpace, Identity, Msix, PciDevice, PciInterrupts};
+use crate::pci::{BarKind, ConfigSpace, Doorbell, Identity, Msix, PciDevice, PciInterrupts};
 use crate::sync::lock;
 
 const VENDOR: u16 = 0x1af4;
@@ -281,6 +281,20 @@ impl PciDevice for VirtioPci {
 
     fn msix(&self) -> Option<&Msix> {
         Some(&self.msix)
+    }
+
+    fn doorbells(&self) -> Vec<Doorbell> {
+        let Some(waker) = self.transport.device.waker() else {
+            return Vec::new();
+        };
+        let queues = 0..u64::from(self.transport.queue_count());
+        queues
+            .map(|queue| Doorbell {
+                bar: BAR,
+                offset: NOTIFY + queue * u64::from(NOTIFY_MULTIPLIER),
+                waker: waker.clone(),
+            })
+            .collect()
     }
 
     fn bar_read(&self, _bar: u8, offset: u64, data: &mut [u8]) {

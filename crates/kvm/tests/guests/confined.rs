@@ -1,15 +1,17 @@
 //! The requests that the crate says it makes are all that it makes.
 
+use std::os::fd::AsFd;
 use std::thread;
 
 use clade_engine::{Engine, Exit};
 use clade_kvm::IOCTLS;
+use rustix::event::{EventfdFlags, eventfd};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
 
-use crate::machine::{Machine, assemble, device, finish, long, run};
+use crate::machine::{MMIO, Machine, assemble, device, finish, long, run};
 
 /// Refuses every request of a device but those.
 fn filter() -> BpfProgram {
@@ -30,6 +32,7 @@ fn filter() -> BpfProgram {
 #[test]
 fn a_confined_process_makes_runs_saves_and_restores_machines() {
     let Some(device) = device() else { return };
+    let event = eventfd(0, EventfdFlags::empty()).expect("an eventfd");
     let confined = thread::spawn(move || {
         // For this thread and those that it starts.
         seccompiler::apply_filter(&filter()).expect("the filter");
@@ -46,6 +49,10 @@ fn a_confined_process_makes_runs_saves_and_restores_machines() {
         wire.set_level(true);
         wire.set_level(false);
         machine.engine.msi().signal(0xfee0_0000, 0x40);
+        if let Some(doorbells) = machine.engine.doorbells() {
+            doorbells.connect(MMIO, event.as_fd()).expect("it is free");
+            doorbells.disconnect(MMIO, event.as_fd());
+        }
         let (_moved, mut vcpus) = machine.moved(&device, &[vcpu]);
         assert_eq!(run(vcpus.remove(0)).kick().1, Exit::Kicked);
     });

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use clade_engine::{Engine, Exit, IoBus, IrqLine, MsiSink, Unmapped};
+use clade_engine::{Doorbells, Engine, Exit, IoBus, IrqLine, MsiSink, Unmapped};
 use clade_kvm::{CpuModel, Kvm, KvmConfig, Start};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
@@ -217,7 +217,12 @@ fn vcpus_start_each_other() {
 /// Devices hold what they interrupt by, and are on the bus that the engine holds.
 #[test]
 fn a_machine_goes_with_all_its_devices() {
-    struct Interrupting(OnceLock<(Arc<dyn IrqLine>, Arc<dyn MsiSink>)>);
+    type Given = (
+        Arc<dyn IrqLine>,
+        Arc<dyn MsiSink>,
+        Option<Arc<dyn Doorbells>>,
+    );
+    struct Interrupting(OnceLock<Given>);
 
     impl IoBus for Interrupting {
         fn read(&self, address: u64, _: &mut [u8]) -> Result<(), Unmapped> {
@@ -243,7 +248,8 @@ fn a_machine_goes_with_all_its_devices() {
     };
     let engine = Kvm::new(&device, config).expect("a machine");
     let wire = engine.irq_line(5).expect("an input of the I/O APIC");
-    assert!(bus.0.set((wire, engine.msi())).is_ok());
+    let given = (wire, engine.msi(), engine.doorbells());
+    assert!(bus.0.set(given).is_ok());
     let vcpu = engine.create_vcpu(0).expect("a vCPU");
     drop((vcpu, bus, engine));
     assert!(remaining.0.upgrade().is_none(), "the devices");

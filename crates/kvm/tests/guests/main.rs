@@ -4,6 +4,7 @@
 
 mod confined;
 mod dirty;
+mod doorbells;
 mod interrupts;
 mod io;
 mod machine;

@@ -113,6 +113,10 @@ impl Board {
             #[cfg(not(target_arch = "x86_64"))]
             EngineKind::Kvm => return Err(BoardError::NoKvm),
         };
+        let pci = match platform.engine().doorbells() {
+            Some(doorbells) => pci.with_doorbells(doorbells),
+            None => pci,
+        };
         let power_button = PowerButton::new();
         let parts = Parts {
             config,

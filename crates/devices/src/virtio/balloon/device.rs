@@ -193,8 +193,8 @@ impl VirtioDevice for VirtioBalloon {
         lock(&self.inner).active = Some(activation);
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     fn reset(&self) {

@@ -264,8 +264,8 @@ impl VirtioDevice for VirtioBlock {
         lock(&self.inner).active = Some(activation);
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     fn reset(&self) {

@@ -166,8 +166,8 @@ impl VirtioDevice for VirtioNet {
         self.waker.wake();
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     fn reset(&self) {

@@ -85,8 +85,8 @@ impl VirtioDevice for VirtioRng {
         *lock(&self.active) = Some(activation);
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     fn reset(&self) {

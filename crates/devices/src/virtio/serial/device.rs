@@ -242,8 +242,8 @@ impl VirtioDevice for VirtioSerial {
         self.waker.wake();
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     /// Whoever is connected on the host stays so, as with a cable to a computer that restarts.

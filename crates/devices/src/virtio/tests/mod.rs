@@ -5,6 +5,7 @@ mod block;
 mod block_board;
 mod block_hostile;
 mod console;
+mod doorbells;
 mod driver;
 mod fs;
 mod hostile;

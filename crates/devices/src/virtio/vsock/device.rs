@@ -221,8 +221,8 @@ impl VirtioDevice for VirtioVsock {
         self.waker.wake();
     }
 
-    fn notify(&self, _queue: u16) {
-        self.waker.wake();
+    fn waker(&self) -> Option<&Arc<dyn Waker>> {
+        Some(&self.waker)
     }
 
     /// The connections were the old driver's.
