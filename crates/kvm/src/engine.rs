@@ -47,8 +47,8 @@ pub struct KvmConfig {
     pub start: Start,
 }
 
-/// IDs of local APICs have 8 bits, and 255 stands for all of them.
-const CPUS_MAX: u32 = 254;
+/// Most vCPUs of a machine: IDs of local APICs have 8 bits, and 255 stands for all of them.
+pub const CPUS_MAX: u32 = 255;
 
 /// A virtual machine of KVM's. Devices hold it to interrupt its vCPUs, so it holds none: else neither
 /// would ever go.

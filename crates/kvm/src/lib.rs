@@ -28,7 +28,7 @@ mod vcpu;
 pub use chips::ChipsState;
 pub use clade_engine::CpuModel;
 pub use device::{Device, DeviceError};
-pub use engine::{Kvm, KvmConfig};
+pub use engine::{CPUS_MAX, Kvm, KvmConfig};
 pub use ioctls::IOCTLS;
 pub use probe::{Finding, Report, Verdict, examine, examine_device};
 pub use start::{Gdt, Start};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use clade_kvm::{CpuModel, Kvm, KvmConfig};
+use clade_engine::Engine;
+use clade_kvm::{CPUS_MAX, CpuModel, Kvm, KvmConfig};
 use iced_x86::code_asm::*;
 
 use crate::machine::{Machine, RESULTS, Recorder, assemble, finish, long, ram, real_device};
@@ -133,7 +134,7 @@ fn a_machine_has_as_many_vcpus_as_there_are_ids() {
     let Some(device) = crate::machine::device() else {
         return;
     };
-    for cpus in [0, 255, 100_000] {
+    let machine = |cpus| {
         let config = KvmConfig {
             cpus,
             ram: ram(),
@@ -142,9 +143,15 @@ fn a_machine_has_as_many_vcpus_as_there_are_ids() {
             cpu: CpuModel::Host,
             start: long(),
         };
-        let error = Kvm::new(&device, config).err().expect("it is refused");
+        Kvm::new(&device, config)
+    };
+    for cpus in [0, CPUS_MAX + 1, 100_000] {
+        let error = machine(cpus).err().expect("it is refused");
         assert!(error.to_string().contains("vCPU"), "{error}");
     }
+    let most = CPUS_MAX.min(device.vcpus_max());
+    let engine = machine(most).expect("so many");
+    engine.create_vcpu(most - 1).expect("the last one");
 }
 
 #[test]

@@ -60,8 +60,7 @@ pub const PCI_IRQ_BASE: u32 = 16;
 /// Global system interrupt of ACPI's events.
 pub const EVENT_IRQ: u32 = 20;
 
-/// Most vCPUs: their local APICs have numbers of 8 bits, of which 255 means all.
-pub const CPUS_MAX: u32 = 255;
+pub use clade_kvm::CPUS_MAX;
 
 #[cfg(test)]
 mod tests {
