@@ -194,23 +194,30 @@ impl VirtioBlock {
 }
 
 impl Inner {
-    /// Gives back what is complete; returns whether there was anything.
+    /// Gives back what is complete, all of a queue at once so that its driver is interrupted once; returns
+    /// whether there was anything.
     fn finish(&mut self) -> bool {
         let mut any = false;
+        let mut finished = Vec::new();
         while let Some((tag, result)) = self.backend.completed() {
             any = true;
-            let Some(done) = self.in_flight.remove(tag) else {
-                continue;
-            };
-            let Some(active) = &self.active else {
-                continue;
-            };
-            let (code, written) = match result {
-                Ok(()) => (status::OK, done.written),
-                Err(_) => (status::ERROR, 0),
-            };
-            let queue = &active.queues[usize::from(done.queue)];
-            finish(queue, &done.chain, &done.status, code, written);
+            let done = self.in_flight.remove(tag);
+            finished.extend(done.map(|done| (done, result)));
+        }
+        let Some(active) = &self.active else {
+            return any;
+        };
+        for (index, queue) in (0..).zip(&active.queues) {
+            let own = finished.iter().filter(|(done, _)| done.queue == index);
+            let used = own.map(|(done, result)| {
+                let (code, written) = match result {
+                    Ok(()) => (status::OK, done.written),
+                    Err(_) => (status::ERROR, 0),
+                };
+                let status = done.status.copy_from(&[code]) as u32;
+                (&done.chain, written.saturating_add(status))
+            });
+            queue.push_together(used);
         }
         any
     }

@@ -6,8 +6,10 @@ use super::block_board::{
     DATA, DISCARD, FLUSH, GET_ID, IN, OUT, SECTORS, UNTOUCHED, WRITE_ZEROES, disk_board, header_of,
     status_of,
 };
-use super::driver::{Driver, EVENT_INDEX, NEEDS_RESET, NEXT, Ring, VERSION_1, WRITE, read, write};
-use super::{RAM, RAM_SIZE, peek, poke};
+use super::driver::{
+    Driver, EVENT_INDEX, NEEDS_RESET, NEXT, Ring, VERSION_1, WRITE, config, read, write,
+};
+use super::{RAM, RAM_SIZE, SLOT, peek, poke};
 
 const FEATURE_READ_ONLY: u64 = 1 << 5;
 const FEATURE_FLUSH: u64 = 1 << 9;
@@ -343,6 +345,37 @@ fn a_driver_cannot_pile_up_requests() {
     board.medium.lock().unwrap().held = false;
     board.device.process();
     assert_eq!(board.medium.lock().unwrap().waiting(), 0);
+}
+
+#[test]
+fn what_is_complete_at_once_interrupts_once() {
+    let board = disk_board(false);
+    let driver = Driver::attach(&board.bus);
+    let mut rings = driver.start(&board.ram, FEATURES);
+    // Vector 1 for both queues.
+    let (table, control) = (0x4000_0000, read(&board.bus, config(SLOT, 0x34), 1) + 2);
+    write(&board.bus, config(SLOT, 0x14), 4, table);
+    write(&board.bus, config(SLOT, control), 2, 1 << 15);
+    write(&board.bus, table + 16 + 12, 4, 0);
+    for queue in 0..2 {
+        driver.set(0x16, 2, queue);
+        driver.set(0x1a, 2, 1);
+    }
+    board.medium.lock().unwrap().held = true;
+    for place in 0..5 {
+        let ring = &mut rings[usize::from(place == 4)];
+        board.offer(ring, place, (OUT, 0), (DATA, 512, 0));
+        driver.notify(0);
+        board.device.process();
+    }
+    assert!(board.messages.take().is_empty());
+    board.medium.lock().unwrap().held = false;
+    board.device.process();
+    assert_eq!(board.messages.take().len(), 2, "one for each queue");
+    assert_eq!(rings.map(|ring| ring.outstanding()), [4, 1]);
+    assert!((0..5).all(|place| board.status(place) == OK));
+    board.device.process();
+    assert!(board.messages.take().is_empty());
 }
 
 #[test]

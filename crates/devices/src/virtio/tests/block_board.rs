@@ -9,7 +9,7 @@ use clade_engine::GuestRam;
 use super::driver::{BUFFERS, Descriptor, Driver, NEXT, Ring, WRITE};
 use super::{PluggedIn, Wakes, peek, plug_in, poke};
 use crate::Bus;
-use crate::testing::Wire;
+use crate::testing::{Messages, Wire};
 use crate::virtio::block::{BlockBackend, BlockInfo, BlockOperation, BlockOptions};
 use crate::virtio::{VirtioBlock, VirtioPci};
 
@@ -140,6 +140,7 @@ impl BlockBackend for MemoryDisk {
 pub(super) struct DiskBoard {
     pub(super) ram: Arc<GuestRam>,
     pub(super) wires: [Arc<Wire>; 4],
+    pub(super) messages: Arc<Messages>,
     pub(super) medium: Arc<Mutex<Medium>>,
     pub(super) wakes: Arc<Wakes>,
     pub(super) device: Arc<VirtioBlock>,
@@ -165,6 +166,7 @@ pub(super) fn disk_board(read_only: bool) -> DiskBoard {
     let PluggedIn {
         ram,
         wires,
+        messages,
         function,
         bus,
         ..
@@ -172,6 +174,7 @@ pub(super) fn disk_board(read_only: bool) -> DiskBoard {
     DiskBoard {
         ram,
         wires,
+        messages,
         medium,
         wakes,
         device,
