@@ -29,6 +29,18 @@ const PRINT: &[u8] = &[
     0xeb, 0xf4, // jmp next
 ];
 
+/// The same of a guest that PVH starts, in 32-bit mode.
+const PRINT_BY_PVH: &[u8] = &[
+    0x8b, 0x73, 0x18, // mov esi, [ebx + 24]
+    0x66, 0xba, 0xf8, 0x03, // mov dx, 0x3f8
+    0x8a, 0x06, // next: mov al, [esi]
+    0x84, 0xc0, // test al, al
+    0x74, 0x04, // jz end
+    0xee, // out dx, al
+    0x46, // inc esi
+    0xeb, 0xf6, // jmp next
+];
+
 /// Waits for a key, and prints it.
 const ECHO: &[u8] = &[
     0x66, 0xba, 0xfd, 0x03, // again: mov dx, 0x3fd
@@ -92,10 +104,20 @@ impl ConsoleHost for Screen {
     fn input_room(&self) {}
 }
 
-/// An ELF file of one segment at 1 MiB (ELF-64 Object File Format 1.5).
-fn elf(code: &[u8]) -> Vec<u8> {
-    const HEADERS: u64 = 64 + 56;
-    const START: u64 = 0x10_0000;
+/// Where guests begin.
+const START: u64 = 0x10_0000;
+
+/// The note by which an ELF file asks for PVH.
+const NOTE: [&[u8]; 4] = [
+    &[4, 0, 0, 0, 4, 0, 0, 0],
+    &[18, 0, 0, 0],
+    b"Xen\0",
+    &(START as u32).to_le_bytes(),
+];
+
+/// An ELF file of one segment at 1 MiB (ELF-64 Object File Format 1.5), and `note` behind it.
+fn elf(code: &[u8], note: &[u8]) -> Vec<u8> {
+    const HEADERS: u64 = 64 + 2 * 56;
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
     file.resize(16, 0);
     let mut put = |bytes: &[u8]| file.extend(bytes);
@@ -103,7 +125,7 @@ fn elf(code: &[u8]) -> Vec<u8> {
     for word in [START, 64, 0] {
         put(&word.to_le_bytes());
     }
-    for half in [0u16, 0, 64, 56, 1, 0, 0, 0] {
+    for half in [0u16, 0, 64, 56, 2, 0, 0, 0] {
         put(&half.to_le_bytes());
     }
     put(&[1, 0, 0, 0, 7, 0, 0, 0]);
@@ -111,7 +133,13 @@ fn elf(code: &[u8]) -> Vec<u8> {
     for word in [HEADERS, START, START, size, size, 0x1000] {
         put(&word.to_le_bytes());
     }
+    put(&[4, 0, 0, 0, 4, 0, 0, 0]);
+    let length = note.len() as u64;
+    for word in [HEADERS + size, 0, 0, length, length, 4] {
+        put(&word.to_le_bytes());
+    }
     put(code);
+    put(note);
     file
 }
 
@@ -126,9 +154,13 @@ struct Guest {
 impl Guest {
     /// None where there is no KVM.
     fn new(code: &[&[u8]]) -> Option<Self> {
+        Self::of(&elf(&code.concat(), &[]))
+    }
+
+    fn of(file: &[u8]) -> Option<Self> {
         let folder = tempfile::tempdir().expect("folder");
         let kernel: PathBuf = folder.path().join("kernel");
-        fs::write(&kernel, elf(&code.concat())).expect("kernel");
+        fs::write(&kernel, file).expect("kernel");
         let config = MachineConfig {
             engine: EngineKind::Kvm,
             cpus: 2,
@@ -195,6 +227,16 @@ fn a_guest_is_told_its_command_line_and_ends_as_it_likes() {
             None => return,
         }
     }
+}
+
+#[test]
+fn a_guest_with_a_note_starts_by_pvh() {
+    let code = [PRINT_BY_PVH, POWER_OFF, HALT].concat();
+    let Some(guest) = Guest::of(&elf(&code, &NOTE.concat())) else {
+        return;
+    };
+    assert_eq!(guest.run(), Ended::PowerOff);
+    assert_eq!(guest.screen.text(), "Here I am.");
 }
 
 #[test]

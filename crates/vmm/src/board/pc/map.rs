@@ -22,7 +22,7 @@ pub const LOCAL_APIC: Window = Window::new(0xfee0_0000, 0x10_0000);
 
 /// The table of segments for the first instruction.
 pub const SEGMENTS: Window = Window::new(0x6000, 0x1000);
-/// Linux's `boot_params`.
+/// Linux's `boot_params`, or PVH's `hvm_start_info`.
 pub const BOOT_PARAMETERS: Window = Window::new(0x7000, 0x1000);
 /// A stack that grows down from its end.
 pub const STACK: Window = Window::new(0x8000, 0x1000);

@@ -13,7 +13,7 @@ use clade_devices::acpi::Event;
 use clade_devices::pci::{PciHostBuilder, PciLayout};
 use clade_devices::{AcpiEvents, BusBuilder, Cmos, I8042, PowerRegisters, Syscon, Uart};
 use clade_engine::{Engine, EngineError, IrqLine};
-use clade_kvm::{Kvm, KvmConfig};
+use clade_kvm::{Kvm, KvmConfig, Start};
 
 use super::console::Console;
 use super::late_bus::LateBus;
@@ -46,7 +46,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     let start = match basics.origin {
         Origin::PowerOn => start::load(config, &basics.ram)?,
         // Its vCPUs are restored afterwards.
-        Origin::Saved(..) => start::begin(0),
+        Origin::Saved(..) => Start::Reset,
     };
     let host = basics.backends.kvm.as_ref().ok_or(BoardError::NoKvm)?;
     let (bus, port_bus) = (Arc::new(LateBus::default()), Arc::new(LateBus::default()));

@@ -1,5 +1,5 @@
-//! How the guest starts: by Linux's 64-bit boot protocol (Linux, `Documentation/arch/x86/boot.rst`), with
-//! what a boot loader and firmware would have left in memory.
+//! How the guest starts: by Linux's 64-bit boot protocol (Linux, `Documentation/arch/x86/boot.rst`) or by PVH,
+//! with what a boot loader and firmware would have left in memory.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use super::{acpi, map, memory};
 use crate::board::{BoardError, Window};
-use crate::loader::pc::{self, BootParameters, MemoryKind, Placement};
+use crate::loader::pc::{self, BootParameters, Entry, MemoryKind, Placement, StartInfo};
 use crate::loader::{LoadError, Problem, Source};
 use crate::spec::MachineConfig;
 
@@ -34,26 +34,58 @@ pub(super) fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Start, Boar
     let tables = acpi::tables(config.cpus, map::ACPI_TABLES.base);
     write(ram, map::ACPI_TABLES, &tables)?;
     write_command_line(ram, &placement, &config.cmdline)?;
-    let parameters = boot_parameters(config, &placement);
-    write(ram, map::BOOT_PARAMETERS, parameters.bytes())?;
-    write(ram, map::SEGMENTS, &words(&Gdt::LONG))?;
-    write(ram, map::PAGE_TABLES, &words(&identity_map()))?;
     write(ram, map::FIRMWARE_ENTRY, &FIRMWARE)?;
-    Ok(begin(placement.entry))
+    match placement.entry {
+        Entry::Linux(entry) => begin_linux(config, &placement, entry, ram),
+        Entry::Pvh(entry) => begin_pvh(config, &placement, entry, ram),
+    }
 }
 
-/// The first vCPU at `entry`.
-pub(super) fn begin(entry: u64) -> Start {
-    Start::Long {
+fn begin_linux(
+    config: &MachineConfig,
+    placement: &Placement,
+    entry: u64,
+    ram: &GuestRam,
+) -> Result<Start, BoardError> {
+    let parameters = boot_parameters(config, placement);
+    write(ram, map::BOOT_PARAMETERS, parameters.bytes())?;
+    write(ram, map::PAGE_TABLES, &words(&identity_map()))?;
+    Ok(Start::Long {
         entry,
         rsi: map::BOOT_PARAMETERS.base,
         rsp: map::STACK.end(),
         page_table: map::PAGE_TABLES.base,
-        gdt: Gdt {
-            base: map::SEGMENTS.base,
-            limit: (size_of_val(&Gdt::LONG) - 1) as u16,
-        },
-    }
+        gdt: put_segments(ram, &Gdt::LONG)?,
+    })
+}
+
+fn begin_pvh(
+    config: &MachineConfig,
+    placement: &Placement,
+    entry: u32,
+    ram: &GuestRam,
+) -> Result<Start, BoardError> {
+    let information = StartInfo::new(
+        map::BOOT_PARAMETERS.base,
+        placement.initrd.clone(),
+        map::COMMAND_LINE.base,
+        map::ACPI_TABLES.base,
+        memory_map(config.memory),
+    );
+    write(ram, map::BOOT_PARAMETERS, &information.bytes())?;
+    Ok(Start::Protected {
+        entry,
+        ebx: map::BOOT_PARAMETERS.base as u32,
+        gdt: put_segments(ram, &Gdt::PROTECTED)?,
+    })
+}
+
+fn put_segments(ram: &GuestRam, table: &[u64; 4]) -> Result<Gdt, BoardError> {
+    write(ram, map::SEGMENTS, &words(table))?;
+    Ok(Gdt {
+        base: map::SEGMENTS.base,
+        limit: (size_of_val(table) - 1) as u16,
+    })
 }
 
 fn low_end(size: u64) -> u64 {

@@ -1,10 +1,12 @@
 //! Loads what a PC starts from: a Linux `bzImage` or an ELF file, and an initial RAM disk.
 //!
 //! A `bzImage` goes where it prefers to be, an ELF file where it says, and the initial RAM disk as high
-//! as the kernel can reach it.
+//! as the kernel can reach it. An ELF file with a note for PVH is entered so, all else by Linux's 64-bit
+//! boot protocol.
 
 mod boot_parameters;
 mod bzimage;
+mod pvh;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use super::space::Space;
 use super::{Loaded, Source, elf, unpack};
 
 pub use boot_parameters::{BootParameters, MemoryKind};
+pub use pvh::StartInfo;
 
 use bzimage::BzImage;
 
@@ -28,11 +31,20 @@ use bzimage::BzImage;
 const COMMAND_LINE_MAX: u64 = 2047;
 const INITRD_END_MAX: u64 = 0x3800_0000;
 
+/// Where the first instruction is, and what the kernel expects there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// 64-bit mode and [`BootParameters`], by Linux's 64-bit boot protocol.
+    Linux(u64),
+    /// 32-bit mode and [`StartInfo`], by PVH.
+    Pvh(u32),
+}
+
 /// Where [`load`] put things, in guest physical addresses, and what the kernel says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
-    /// The first instruction, in 64-bit mode.
-    pub entry: u64,
+    /// The first instruction.
+    pub entry: Entry,
     /// The kernel.
     pub kernel: Loaded,
     /// The initial RAM disk.
@@ -104,7 +116,7 @@ fn place_bzimage(
     let kernel = image.program.loaded();
     Ok(Placed {
         placement: Placement {
-            entry: kernel.entry,
+            entry: Entry::Linux(kernel.entry),
             kernel,
             initrd: None,
             command_line_max: image.command_line_max,
@@ -116,12 +128,13 @@ fn place_bzimage(
 
 fn place_elf(file: &[u8], ram: &GuestRam, space: &mut Space) -> Result<Placed, Problem> {
     let program: Program<'_> = elf::parse(file, Arch::X86_64, space.ram(), space.ram().start)?;
+    let pvh = pvh::entry(file, &program)?;
     space.take_for(&program)?;
     program.write(ram)?;
     let kernel = program.loaded();
     Ok(Placed {
         placement: Placement {
-            entry: kernel.entry,
+            entry: pvh.map_or(Entry::Linux(kernel.entry), Entry::Pvh),
             kernel,
             initrd: None,
             command_line_max: COMMAND_LINE_MAX,

@@ -59,7 +59,7 @@ fn a_bzimage_goes_where_it_prefers_to_be() {
     file.extend(b"a signature, which is no part of it");
     let initrd = Some(source(vec![9; 5000]));
     let placed = load(Some(source(file)), initrd, &ram, FREE).expect("loaded");
-    assert_eq!(placed.entry, 16 * MIB + 0x200);
+    assert_eq!(placed.entry, Entry::Linux(16 * MIB + 0x200));
     assert_eq!(placed.kernel.range, 16 * MIB..16 * MIB + 1024);
     assert_eq!(placed.command_line_max, 2047);
     let start = FREE.end - 8192;
@@ -81,7 +81,7 @@ fn a_bzimage_goes_where_it_prefers_to_be() {
 #[test]
 fn a_small_machine_has_it_at_one_mebibyte() {
     let placed = load_into(MIB..10 * MIB, bzimage(&[0x90; 1024])).expect("loaded");
-    assert_eq!(placed.entry, MIB + 0x200);
+    assert_eq!(placed.entry, Entry::Linux(MIB + 0x200));
     let initrd = placed.initrd.expect("an initial RAM disk");
     assert!(initrd.start >= 5 * MIB, "not where the kernel works");
     let problem = load_into(MIB..4 * MIB, bzimage(&[0x90; 1024])).expect_err("no room");
@@ -127,7 +127,9 @@ fn kernels_that_cannot_be_started_are_refused_with_the_reason() {
                 assert!(!words.is_empty() && said.contains(words), "{words}: {said}");
             }
             // A relocatable one that prefers the impossible goes to 1 MiB.
-            Ok(placed) => assert!(words.is_empty() && placed.entry == MIB + 0x200),
+            Ok(placed) => {
+                assert!(words.is_empty() && placed.entry == Entry::Linux(MIB + 0x200));
+            }
         }
     }
     assert!(load(None, None, &ram(), FREE).is_err());
@@ -149,7 +151,7 @@ fn kernels_for_others_are_named() {
 #[test]
 fn a_kernel_without_a_header_is_told_what_it_needs_to_know() {
     let placement = Placement {
-        entry: MIB,
+        entry: Entry::Linux(MIB),
         kernel: Loaded {
             kind: super::super::Kind::Elf,
             entry: MIB,
@@ -175,4 +177,101 @@ fn a_kernel_without_a_header_is_told_what_it_needs_to_know() {
     assert_eq!(last[8..16], (2 * MIB).to_le_bytes());
     assert_eq!(last[16..], [2, 0, 0, 0]);
     assert!(page[0xcd0..].iter().all(|byte| *byte == 0));
+}
+
+/// An ELF file of one segment at 1 MiB, of which all is part, and a note of PVH's with `desc`.
+fn elf_with_note(desc: &[u8]) -> Vec<u8> {
+    const HEADERS: u64 = 64 + 2 * 56;
+    let note = [
+        &4_u32.to_le_bytes()[..],
+        &(desc.len() as u32).to_le_bytes(),
+        &18_u32.to_le_bytes(),
+        b"Xen\0",
+        desc,
+    ]
+    .concat();
+    let size = 0x1000_u64;
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    let words = |file: &mut Vec<u8>, words: &[u64]| {
+        words
+            .iter()
+            .for_each(|word| file.extend(word.to_le_bytes()));
+    };
+    words(&mut file, &[MIB, 64, 0]);
+    file.extend([0, 0, 0, 0, 64, 0, 56, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    file.extend([1, 0, 0, 0, 7, 0, 0, 0]);
+    words(&mut file, &[0, MIB, MIB, size, size, 0x1000]);
+    file.extend([4, 0, 0, 0, 4, 0, 0, 0]);
+    let length = note.len() as u64;
+    words(&mut file, &[HEADERS, 0, 0, length, length, 4]);
+    file.extend(note);
+    file.resize(size as usize, 0x90);
+    file
+}
+
+#[test]
+fn a_kernel_with_a_note_is_entered_by_pvh() {
+    let address = MIB + 0x800;
+    for desc in [&(address as u32).to_le_bytes()[..], &address.to_le_bytes()] {
+        let placed = load_into(FREE, elf_with_note(desc)).expect("loaded");
+        assert_eq!(placed.entry, Entry::Pvh(address as u32));
+        assert!(placed.initrd.is_some());
+    }
+    // Of another kind, of another's, and none.
+    for (at, byte) in [(64 + 112 + 8, 17), (64 + 112 + 12, b'Y'), (64 + 56, 0)] {
+        let mut file = elf_with_note(&(address as u32).to_le_bytes());
+        file[at] = byte;
+        let placed = load_into(FREE, file).expect("loaded");
+        assert_eq!(placed.entry, Entry::Linux(MIB));
+    }
+}
+
+#[test]
+fn bad_notes_are_refused() {
+    for address in [0, MIB - 1, MIB + 0x1000, 1 << 32 | MIB] {
+        let said = refused(elf_with_note(&address.to_le_bytes()));
+        assert!(said.contains("entry point"), "{said}");
+    }
+    for desc in [&[][..], &[1, 2, 3], &[0; 5], &[0; 9]] {
+        let said = refused(elf_with_note(desc));
+        assert!(said.contains("damaged (a bad ELF note)"), "{said}");
+    }
+    // Longer than its segment, and a segment that is longer than the file.
+    for (at, bytes) in [(64 + 112 + 4, 0xffff_u32), (64 + 56 + 32, 0x10_0000)] {
+        let mut file = elf_with_note(&(MIB as u32).to_le_bytes());
+        file[at..at + 4].copy_from_slice(&bytes.to_le_bytes());
+        let said = refused(file);
+        assert!(said.contains("damaged (a bad ELF note)"), "{said}");
+    }
+}
+
+#[test]
+fn pvh_tells_where_everything_is() {
+    let memory = vec![
+        (0..0x9_fc00, MemoryKind::Usable),
+        (0xe_0000..MIB, MemoryKind::Reserved),
+    ];
+    let word =
+        |bytes: &[u8], at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("a word"));
+    let bytes = StartInfo::new(
+        0x7000,
+        Some(5 * MIB..6 * MIB),
+        0x2_0000,
+        0xe_0000,
+        memory.clone(),
+    )
+    .bytes();
+    let of = |at| word(&bytes, at);
+    assert_eq!(of(0), 1 << 32 | 0x336e_c578);
+    assert_eq!(of(8), 1 << 32, "one module");
+    assert_eq!([of(16), of(24), of(32)], [0x7038, 0x2_0000, 0xe_0000]);
+    assert_eq!([of(40), of(48)], [0x7058, 2]);
+    assert_eq!([of(0x38), of(0x40), of(0x48)], [5 * MIB, MIB, 0]);
+    assert_eq!([of(0x58), of(0x60), of(0x68)], [0, 0x9_fc00, 1]);
+    assert_eq!([of(0x70), of(0x78), of(0x80)], [0xe_0000, 0x2_0000, 2]);
+    assert_eq!(bytes.len(), 0x88);
+    let bytes = StartInfo::new(0x7000, None, 0x2_0000, 0xe_0000, memory).bytes();
+    assert_eq!([word(&bytes, 8), word(&bytes, 40)], [0, 0x7038]);
 }
