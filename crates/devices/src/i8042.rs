@@ -21,20 +21,28 @@ const RESET_LINE: u8 = 1;
 /// The device. It has no state: there is neither keyboard nor mouse.
 pub struct I8042 {
     sink: SystemEventSink,
+    /// What reads give.
+    shown: u8,
 }
 
 impl I8042 {
     /// A controller whose reset line leads to `sink`.
     #[must_use]
     pub fn new(sink: SystemEventSink) -> Arc<Self> {
-        Arc::new(Self { sink })
+        Arc::new(Self { sink, shown: 0 })
+    }
+
+    /// The same, but for those who look it seems not to be there: UEFI would wait for a keyboard to answer.
+    #[must_use]
+    pub fn hidden(sink: SystemEventSink) -> Arc<Self> {
+        Arc::new(Self { sink, shown: 0xff })
     }
 }
 
 impl IoDevice for I8042 {
-    /// Nothing has been typed, and there is room for commands.
+    /// Nothing has been typed, and there is room for commands; or nobody answers.
     fn read(&self, _offset: u64, data: &mut [u8]) {
-        data.fill(0);
+        data.fill(self.shown);
     }
 
     fn write(&self, offset: u64, data: &[u8]) {
@@ -63,5 +71,11 @@ mod tests {
         let mut data = [7; 1];
         device.read(4, &mut data);
         assert_eq!(data, [0]);
+
+        let hidden = I8042::hidden(events.sink());
+        hidden.read(4, &mut data);
+        assert_eq!(data, [0xff]);
+        hidden.write(4, &[0xfe]);
+        assert_eq!(events.take(), [SystemEvent::Reboot]);
     }
 }

@@ -24,6 +24,7 @@ pub mod acpi;
 pub mod aplic;
 pub mod cmos;
 pub mod flash;
+pub mod fw_cfg;
 pub mod i8042;
 pub mod pci;
 pub mod plic;
@@ -36,12 +37,13 @@ pub mod vmgenid;
 #[cfg(test)]
 mod testing;
 
-pub use acpi::{AcpiEvents, PowerRegisters};
+pub use acpi::{AcpiEvents, PmControl, PmTimer, PowerRegisters};
 pub use aplic::Aplic;
 pub use bus::{Bus, BusBuilder, Overlap};
 pub use cmos::Cmos;
 pub use console::{ConsoleHost, ConsolePort};
 pub use flash::Flash;
+pub use fw_cfg::FwCfg;
 pub use i8042::I8042;
 pub use plic::Plic;
 pub use rtc::Rtc;

@@ -17,6 +17,7 @@ const INTERRUPT_LINE: usize = 0x3c;
 const INTERRUPT_PIN: usize = 0x3d;
 const FIRST_CAPABILITY: usize = 0x40;
 
+const COMMAND_IO: u8 = 1 << 0;
 const COMMAND_MEMORY: u16 = 1 << 1;
 const COMMAND_BUS_MASTER: u16 = 1 << 2;
 const COMMAND_INTX_DISABLE: u16 = 1 << 10;
@@ -123,6 +124,23 @@ impl ConfigSpace {
             self.allow(register + 4, &((mask >> 32) as u32).to_le_bytes());
         }
         self.bars.push(BarDefinition { index, kind, size });
+        self
+    }
+
+    /// Lets the guest switch the function's I/O ports on and off, or so it seems to it: there are none in BARs.
+    #[must_use]
+    pub fn with_ports(mut self) -> Self {
+        self.writable[COMMAND] |= COMMAND_IO;
+        self
+    }
+
+    /// Gives the function's own register at `offset` (0x40 to 0xfc, behind all capabilities) a value that the
+    /// guest cannot change.
+    #[must_use]
+    pub fn with_register(mut self, offset: u8, value: u32) -> Self {
+        let offset = usize::from(offset);
+        debug_assert!((FIRST_CAPABILITY..=SIZE - 4).contains(&offset));
+        self.set(offset, &value.to_le_bytes());
         self
     }
 

@@ -9,6 +9,7 @@ use super::{
     ConfigSpace, Doorbell, FunctionState, Identity, Msix, PciDevice, PciLayout, PciState, SLOTS,
 };
 use crate::sync::lock;
+use crate::syscon::SystemEventSink;
 use crate::{BusBuilder, Overlap, StateError};
 
 /// Why a function cannot be plugged in.
@@ -28,6 +29,7 @@ pub struct PciHostBuilder {
     messages: Arc<dyn MsiSink>,
     doorbells: Option<Arc<dyn Doorbells>>,
     functions: [Option<Function>; SLOTS as usize],
+    reset: Option<SystemEventSink>,
 }
 
 /// A board without a controller for messages.
@@ -62,10 +64,27 @@ impl PciHostBuilder {
             messages: Arc::new(NobodyListens),
             doorbells: None,
             functions: [const { None }; SLOTS as usize],
+            reset: None,
         };
         let pin = builder.pin(0);
-        builder.functions[0] = Some(Function::new(Arc::new(HostBridge), pin));
+        let bridge = Arc::new(PlainFunction(generic_bridge()));
+        builder.functions[0] = Some(Function::new(bridge, pin));
         builder
+    }
+
+    /// The same with another host bridge, of which there is this configuration space and nothing else.
+    #[must_use]
+    pub fn with_bridge(mut self, bridge: ConfigSpace) -> Self {
+        let pin = self.pin(0);
+        self.functions[0] = Some(Function::new(Arc::new(PlainFunction(bridge)), pin));
+        self
+    }
+
+    /// The same with a PC's reset register (port 0xcf9) among its ports, which leads to `sink`.
+    #[must_use]
+    pub fn with_reset_register(mut self, sink: SystemEventSink) -> Self {
+        self.reset = Some(sink);
+        self
     }
 
     /// The same, with messages going to `sink`: to be said before anything is plugged in.
@@ -117,6 +136,7 @@ impl PciHostBuilder {
             }),
             windows: OnceLock::new(),
             address: Mutex::default(),
+            reset: self.reset,
         })
     }
 
@@ -165,6 +185,8 @@ pub struct PciHost {
     windows: OnceLock<Vec<(u64, u64)>>,
     /// The address register of the ports.
     pub(super) address: Mutex<u32>,
+    /// Where the reset register leads, if there is one.
+    pub(super) reset: Option<SystemEventSink>,
 }
 
 /// What answers where.
@@ -423,19 +445,24 @@ impl IoDevice for NoPorts {
     fn write(&self, _offset: u64, _data: &[u8]) {}
 }
 
-/// Device 0 of the bus, which stands for the bridge itself.
-struct HostBridge;
+/// Device 0 of a bus that is told where everything is, and stands for the bridge itself.
+fn generic_bridge() -> ConfigSpace {
+    ConfigSpace::new(Identity {
+        vendor: 0x1b36,
+        device: 0x0008,
+        revision: 0,
+        class: 0x06_00_00,
+        subsystem_vendor: 0x1af4,
+        subsystem: 0x1100,
+    })
+}
 
-impl PciDevice for HostBridge {
+/// A function of which there is its configuration space, and nothing else.
+pub struct PlainFunction(pub ConfigSpace);
+
+impl PciDevice for PlainFunction {
     fn config_space(&self) -> ConfigSpace {
-        ConfigSpace::new(Identity {
-            vendor: 0x1b36,
-            device: 0x0008,
-            revision: 0,
-            class: 0x06_00_00,
-            subsystem_vendor: 0x1af4,
-            subsystem: 0x1100,
-        })
+        self.0.clone()
     }
 
     fn bar_read(&self, _bar: u8, _offset: u64, data: &mut [u8]) {

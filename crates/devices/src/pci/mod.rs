@@ -18,7 +18,7 @@ mod state;
 pub use config::{Bar, BarKind, ConfigSpace, Identity};
 pub use device::PciDevice;
 pub use doorbells::Doorbell;
-pub use host::{PciError, PciHost, PciHostBuilder, PciInterrupts};
+pub use host::{PciError, PciHost, PciHostBuilder, PciInterrupts, PlainFunction};
 pub use msix::{Msix, MsixState, MsixVector};
 pub use state::{FunctionState, PciState};
 

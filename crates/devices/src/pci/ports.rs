@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clade_engine::IoDevice;
+use clade_engine::{IoDevice, SystemEvent};
 
 use super::PciHost;
 use crate::little_endian::{put, value_of};
@@ -12,7 +12,11 @@ use crate::sync::lock;
 pub(super) struct ConfigPorts(pub(super) Arc<PciHost>);
 
 const ADDRESS: u64 = 0;
+const RESET: u64 = 1;
 const DATA: u64 = 4;
+
+/// Resets the machine, in the reset register (Intel ICH9 datasheet, 13.7.5).
+const RESET_CPU: u8 = 1 << 2;
 
 const ENABLE: u32 = 1 << 31;
 /// Bits of the address that hold what was written.
@@ -48,7 +52,11 @@ impl IoDevice for ConfigPorts {
 
     /// Only whole words go to the address register; a PC's reset register is among its bytes.
     fn write(&self, offset: u64, data: &[u8]) {
-        if let Some(target) = self.target(offset, data.len()) {
+        if let (RESET, [value], Some(sink)) = (offset, data, &self.0.reset) {
+            if value & RESET_CPU != 0 {
+                sink(SystemEvent::Reboot);
+            }
+        } else if let Some(target) = self.target(offset, data.len()) {
             self.0.write(target, data);
         } else if offset == ADDRESS && data.len() == 4 {
             *lock(&self.0.address) = value_of(data) as u32 & WRITABLE;
@@ -60,7 +68,8 @@ impl IoDevice for ConfigPorts {
 mod tests {
     use super::*;
     use crate::pci::PciHostBuilder;
-    use crate::testing::{Wire, read32, write32};
+    use crate::pci::{ConfigSpace, Identity};
+    use crate::testing::{Events, Wire, read32, write32};
 
     fn ports() -> ConfigPorts {
         let wires = [(); 4].map(|()| Wire::new() as _);
@@ -103,5 +112,41 @@ mod tests {
         // Bytes are not for the address register.
         ports.write(1, &[6]);
         assert_eq!(read32(&ports, 0), 0x8000_0000);
+    }
+
+    #[test]
+    fn a_reset_register_is_among_the_bytes_where_there_is_one() {
+        let events = Events::default();
+        let wires = [(); 4].map(|()| Wire::new() as _);
+        let host = PciHostBuilder::new(wires).with_reset_register(events.sink());
+        let ports = ConfigPorts(host.build());
+        ports.write(1, &[2]);
+        ports.write(0, &[6]);
+        write32(&ports, 0, 0x0600);
+        write32(&ports, 0, 0x8000_0600);
+        assert_eq!(events.take(), []);
+        ports.write(1, &[6]);
+        assert_eq!(events.take(), [SystemEvent::Reboot]);
+        assert_eq!(read32(&ports, 0), 0x8000_0600);
+    }
+
+    #[test]
+    fn a_bridge_can_be_another_one() {
+        let wires = [(); 4].map(|()| Wire::new() as _);
+        let bridge = ConfigSpace::new(Identity {
+            vendor: 0x8086,
+            device: 0x29c0,
+            revision: 0,
+            class: 0x06_00_00,
+            subsystem_vendor: 0,
+            subsystem: 0,
+        });
+        let host = PciHostBuilder::new(wires).with_bridge(bridge.with_register(0x60, 0xe000_0001));
+        let ports = ConfigPorts(host.build());
+        write32(&ports, 0, 0x8000_0000);
+        assert_eq!(read32(&ports, 4), 0x29c0_8086);
+        write32(&ports, 0, 0x8000_0060);
+        write32(&ports, 4, 0);
+        assert_eq!(read32(&ports, 4), 0xe000_0001);
     }
 }
