@@ -30,6 +30,23 @@ impl Wanted {
     }
 }
 
+/// An option that only the emulator knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Emulated {
+    pub(crate) option: &'static str,
+    /// What to do on KVM.
+    pub(crate) remedy: &'static str,
+}
+
+impl Emulated {
+    pub(crate) const fn option(option: &'static str) -> Self {
+        Self {
+            option,
+            remedy: "leave it out",
+        }
+    }
+}
+
 /// Whose kernel the file is, as far as its first bytes say; riscv64's if they say nothing.
 fn of_kernel(path: &Path) -> Architecture {
     const ELF_X86_64: &[u8] = &[62, 0];
@@ -72,13 +89,13 @@ impl EngineOptions {
     pub(crate) fn choose(
         &self,
         kernel: Option<&Path>,
-        emulated: Option<&str>,
+        emulated: Option<Emulated>,
     ) -> Result<(EngineKind, CpuModel), Failure> {
         let engine = self.engine(kernel, emulated.is_some())?;
-        if let (EngineKind::Kvm, Some(option)) = (engine, emulated) {
+        if let (EngineKind::Kvm, Some(Emulated { option, remedy })) = (engine, emulated) {
             return Err(Failure::new(format!(
-                "{option} is for the emulator's riscv64 machines, not for x86-64 ones on KVM; leave it \
-                 out, or use --engine emulate"
+                "{option} is for the emulator's riscv64 machines, not for x86-64 ones on KVM; {remedy}, \
+                 or use --engine emulate"
             )));
         }
         if engine == EngineKind::Emulate && self.cpu_model.is_some() {

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clade_guest::Key;
-use clade_images::{Firmware, FirmwareName, Source, nocloud};
+use clade_images::{Architecture, Firmware, FirmwareName, Source, nocloud};
 use clade_manager::Draft;
 use clade_vmm::spec::{DiskSpec, FlashSpec, MachineConfig};
 
+use crate::engine_option::Emulated;
 use crate::failure::Failure;
 use crate::progress::Shown;
 
@@ -43,6 +44,19 @@ impl FirmwareOption {
     /// Whether it boots from a disk, without a kernel from the host.
     pub(crate) fn boots_from_disk(&self) -> bool {
         matches!(self, Self::Known(_))
+    }
+
+    /// What to tell of it if it is for emulated machines only.
+    pub(crate) fn emulated(&self) -> Option<Emulated> {
+        match self {
+            Self::File(_) => Some(Emulated::option("--firmware FILE")),
+            Self::Known(name) if name.is_for(Architecture::Amd64) => None,
+            Self::Known(FirmwareName::UBoot) => Some(Emulated {
+                option: "--firmware u-boot",
+                remedy: "take --firmware edk2",
+            }),
+            Self::Known(FirmwareName::Edk2) => Some(Emulated::option("--firmware edk2")),
+        }
     }
 
     /// Adds it to `config`; what is not in the cache is fetched.

@@ -40,6 +40,9 @@ pub enum Error {
         /// What was asked for.
         suite: String,
     },
+    /// Debian has no such firmware for such machines.
+    #[error("there is no firmware {0} for {arch} machines; take edk2", arch = .1.name())]
+    NoFirmware(&'static str, Architecture),
     /// Nothing says which Debian mirror to use.
     #[error(
         "no Debian mirror is known: give one with --mirror URL, or write mirror = \"URL\" into {}; \

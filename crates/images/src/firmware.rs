@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::archive::Setup;
+use crate::archive::{Architecture, Setup};
 use crate::fetch::{Package, Source, fetch_packages};
 use crate::{Error, Progress};
 
@@ -28,6 +28,56 @@ impl FirmwareName {
     }
 }
 
+impl FirmwareName {
+    /// Whether there is such firmware for the machines of an architecture.
+    pub fn is_for(self, architecture: Architecture) -> bool {
+        self.files(architecture).is_some()
+    }
+
+    fn files(self, architecture: Architecture) -> Option<Files> {
+        match (self, architecture) {
+            (Self::UBoot, Architecture::Riscv64) => Some(UBOOT),
+            (Self::UBoot, Architecture::Amd64) => None,
+            (Self::Edk2, Architecture::Riscv64) => Some(EDK2_RISCV64),
+            (Self::Edk2, Architecture::Amd64) => Some(EDK2_AMD64),
+        }
+    }
+}
+
+/// Where Debian has a firmware.
+struct Files {
+    package: &'static str,
+    kind: Kind,
+}
+
+/// Paths in the package.
+enum Kind {
+    Elf(&'static str),
+    Flash {
+        code: &'static str,
+        variables: &'static str,
+    },
+}
+
+const UBOOT: Files = Files {
+    package: "u-boot-qemu",
+    kind: Kind::Elf("usr/lib/u-boot/qemu-riscv64_smode/uboot.elf"),
+};
+const EDK2_RISCV64: Files = Files {
+    package: "qemu-efi-riscv64",
+    kind: Kind::Flash {
+        code: "usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd",
+        variables: "usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd",
+    },
+};
+const EDK2_AMD64: Files = Files {
+    package: "ovmf",
+    kind: Kind::Flash {
+        code: "usr/share/OVMF/OVMF_CODE_4M.fd",
+        variables: "usr/share/OVMF/OVMF_VARS_4M.fd",
+    },
+};
+
 /// The files of a firmware, in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Firmware {
@@ -42,27 +92,23 @@ pub enum Firmware {
     },
 }
 
-const UBOOT: &str = "usr/lib/u-boot/qemu-riscv64_smode/uboot.elf";
-const EDK2_CODE: &str = "usr/share/qemu-efi-riscv64/RISCV_VIRT_CODE.fd";
-const EDK2_VARIABLES: &str = "usr/share/qemu-efi-riscv64/RISCV_VIRT_VARS.fd";
-
+/// That of the machines whose architecture `source` names.
 pub(crate) fn ensure(
     setup: &Setup,
     firmware: FirmwareName,
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Firmware, Error> {
-    let package = match firmware {
-        FirmwareName::UBoot => "u-boot-qemu",
-        FirmwareName::Edk2 => "qemu-efi-riscv64",
-    };
+    let architecture = source.architecture;
+    let Files { package, kind } =
+        (firmware.files(architecture)).ok_or(Error::NoFirmware(firmware.name(), architecture))?;
     let package = fetch_packages(setup, &[package], source, progress)?.remove(0);
     let keep = |path| keep(setup, &package, path);
-    Ok(match firmware {
-        FirmwareName::UBoot => Firmware::Elf(keep(UBOOT)?),
-        FirmwareName::Edk2 => Firmware::Flash {
-            code: keep(EDK2_CODE)?,
-            variables: keep(EDK2_VARIABLES)?,
+    Ok(match kind {
+        Kind::Elf(path) => Firmware::Elf(keep(path)?),
+        Kind::Flash { code, variables } => Firmware::Flash {
+            code: keep(code)?,
+            variables: keep(variables)?,
         },
     })
 }

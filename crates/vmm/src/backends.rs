@@ -90,7 +90,7 @@ impl Backends {
                 .config
                 .flash
                 .as_ref()
-                .map(FlashFiles::open)
+                .map(|flash| FlashFiles::open(flash, spec.config.engine))
                 .transpose()?,
             disks: disks.iter().map(open).collect::<Result<_, _>>()?,
             shares: SharedFolder::open_all(&spec.config.shares)?,

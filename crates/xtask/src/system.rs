@@ -21,6 +21,8 @@ const TOOLS: [&str; 4] = [
     "/sbin/mke2fs",
 ];
 const BUSYBOX: &str = "busybox-static";
+/// UEFI for the machine's own guests, and what it starts.
+const FIRMWARE: [&str; 2] = ["ovmf", "systemd-boot-efi"];
 /// Those of the machine itself, and what guests without it are given.
 const MODULES: [&str; 5] = ["kvm_amd", "ext4", "loop", "tun", "button"];
 /// What the kernel's package wants of a system that is installed.
@@ -133,9 +135,10 @@ impl System {
         self.add(folder, &format!("{CACHE}/{MINI}"))
     }
 
-    /// Puts packages that tests make images of into the machine's cache: there is no network.
+    /// Puts packages that tests make images of, and firmware, into the machine's cache: there is no network.
     pub(crate) fn add_packages(&mut self) -> Result<(), String> {
-        let packages = clade_images::package_files(&[BUSYBOX], &source(), &Told)
+        let names: Vec<_> = FIRMWARE.into_iter().chain([BUSYBOX]).collect();
+        let packages = clade_images::package_files(&names, &source(), &Told)
             .map_err(|error| error.to_string())?;
         for Package { name, path, .. } in packages {
             let cache = path.ancestors().nth(2).ok_or("a package has no folder")?;

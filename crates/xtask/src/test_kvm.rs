@@ -28,6 +28,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "templates",
             "branch",
             "disks",
+            "firmware",
         ],
     ),
 ];
@@ -57,6 +58,12 @@ const LEFT_OUT: [(&str, &str); 5] = [
 /// What tests are told: the engine, and to be brief.
 const ENVIRONMENT: &str =
     "CLADE_ENGINE=kvm CLADE_EXEC_MEGABYTES=10 CLADE_BRANCH_STEPS=10 CLADE_BRANCH_KILLS=3";
+/// Programs with something to be done before. QEMU 7.2 aborts where a guest writes its task priority while an
+/// interrupt waits for it, which UEFI does at the end of every tick of its timer: ticks are to be seldom.
+const BEFORE: [(&str, &str); 1] = [(
+    "clade/firmware",
+    "echo 100000 >/sys/module/kvm/parameters/min_timer_period_us",
+)];
 /// How long a machine may take, in seconds, on a host that is busy, too.
 const SECONDS: u64 = 1200;
 /// QEMU's emulation of a processor with SVM has faults of its own (CONTRIBUTING.md): what fails must fail
@@ -193,8 +200,10 @@ fn tests(system: &mut System, choice: &Choice) -> Result<Vec<Test>, String> {
         });
         for path in paths.iter().filter(|path| choice.wants(&name(path))) {
             let (name, arguments) = (name(path), choice.arguments(&name(path)));
+            let before = BEFORE.iter().find(|(program, _)| name == *program);
+            let before = before.map_or("true", |(_, command)| command);
             tests.push(Test {
-                command: format!("{ENVIRONMENT} /{path} --test-threads 1 {arguments}"),
+                command: format!("{before}; {ENVIRONMENT} /{path} --test-threads 1 {arguments}"),
                 name,
             });
         }

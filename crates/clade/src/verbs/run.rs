@@ -81,8 +81,8 @@ pub(crate) struct Run {
     /// The kernel's command line; with an image, what is added to its own.
     #[arg(long, value_name = "TEXT")]
     cmdline: Option<String>,
-    /// Boot what the disk brings: `u-boot` or `edk2` (UEFI), fetched from Debian. Or a FILE:
-    /// machine-mode firmware (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
+    /// Boot what the disk brings: `edk2` (UEFI) or, for riscv64, `u-boot`, fetched from Debian. Or a FILE:
+    /// machine-mode firmware for riscv64 (OpenSBI's fw_dynamic.bin) in place of the built-in SBI.
     #[arg(long, value_name = "NAME|FILE", value_parser = firmware::parse)]
     firmware: Option<FirmwareOption>,
     /// What cloud-init on the disk is to do, in place of letting this user's SSH keys in.

@@ -2,20 +2,38 @@ use std::sync::{Arc, Mutex};
 
 use clade_engine::IoDevice;
 
-use super::{FlashMode, FlashState, query};
-use crate::little_endian::{put, put_from, value_of};
+use super::{FlashMode, FlashState, query, status};
+use crate::little_endian::{put_from, value_of};
 use crate::sync::lock;
 
-/// Size of an erase block in bytes, over both chips.
-pub const BLOCK_SIZE: u64 = 256 << 10;
+/// How chips are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes of one word of the bus, in which commands count.
+    pub(super) word: u64,
+    /// Chips side by side on the bus; each answers in its own part of a word.
+    pub(super) chips: u64,
+    /// Size of an erase block in bytes, over all chips.
+    pub(super) block: u64,
+}
 
-/// Chips side by side on the bus; each answers in its own half of a word.
-pub(super) const CHIPS: u64 = 2;
+impl Geometry {
+    /// Two 16-bit chips on a 32-bit bus, with blocks of 256 KiB: QEMU's `virt` boards.
+    pub const PAIR: Self = Self {
+        word: 4,
+        chips: 2,
+        block: 256 << 10,
+    };
 
-/// Bytes of one word of the bus, in which commands count.
-const WORD: u64 = 4;
+    /// One 8-bit chip with blocks of 4 KiB: QEMU's PCs.
+    pub const BYTES: Self = Self {
+        word: 1,
+        chips: 1,
+        block: 4096,
+    };
+}
 
-/// Size of the write buffer in bytes, over both chips.
+/// Size of the write buffer in bytes, over all chips.
 pub(super) const BUFFER_SIZE: u64 = 4096;
 
 /// What chips answer when asked who they are: Intel, 28F128.
@@ -35,13 +53,9 @@ mod command {
     pub(super) const CONFIRM: u8 = 0xd0;
     pub(super) const BUFFERED_PROGRAM: u8 = 0xe8;
     pub(super) const READ_ARRAY: u8 = 0xff;
-}
 
-/// Bits of the status register.
-mod status {
-    pub(super) const READY: u8 = 1 << 7;
-    pub(super) const ERASE_ERROR: u8 = 1 << 5;
-    pub(super) const PROGRAM_ERROR: u8 = 1 << 4;
+    /// Those that have something to be done, which is done at once.
+    pub(super) const WORK: [u8; 5] = [PROGRAM, PROGRAM_ALSO, ERASE, LOCK, BUFFERED_PROGRAM];
 }
 
 /// Where the content of a flash survives the machine.
@@ -53,6 +67,7 @@ pub trait FlashStore: Send + Sync {
 
 /// The device.
 pub struct Flash {
+    geometry: Geometry,
     store: Arc<dyn FlashStore>,
     inner: Mutex<Inner>,
 }
@@ -66,13 +81,14 @@ impl Flash {
     /// A flash that holds `content`; what changes is also told to `store`.
     ///
     /// # Panics
-    /// When the length of `content` is not a power of two that is at least [`BLOCK_SIZE`] and at
-    /// most 1 GiB.
+    /// When the length of `content` is not one to 65536 blocks.
     #[must_use]
-    pub fn new(content: Vec<u8>, store: Arc<dyn FlashStore>) -> Arc<Self> {
+    pub fn new(content: Vec<u8>, geometry: Geometry, store: Arc<dyn FlashStore>) -> Arc<Self> {
         let size = content.len() as u64;
-        assert!(size.is_power_of_two() && (BLOCK_SIZE..=1 << 30).contains(&size));
+        let blocks = size / geometry.block;
+        assert!(size.is_multiple_of(geometry.block) && (1..=1 << 16).contains(&blocks));
         Arc::new(Flash {
+            geometry,
             store,
             inner: Mutex::new(Inner {
                 content,
@@ -92,10 +108,14 @@ impl Flash {
         lock(&self.inner).state = saved.clone();
     }
 
+    fn start_of_block(&self, offset: u64) -> u64 {
+        offset - offset % self.geometry.block
+    }
+
     /// A flash can clear bits, and only an erasure sets them again.
     fn program(&self, inner: &mut Inner, offset: u64, bytes: &[u8]) {
         let Some(place) = inner.place(offset, bytes.len()) else {
-            inner.state.errors |= status::PROGRAM_ERROR;
+            inner.state.status |= status::PROGRAM_ERROR;
             return;
         };
         let place = &mut inner.content[place];
@@ -106,9 +126,9 @@ impl Flash {
     }
 
     fn erase(&self, inner: &mut Inner, offset: u64) {
-        let start = offset - offset % BLOCK_SIZE;
-        let Some(place) = inner.place(start, BLOCK_SIZE as usize) else {
-            inner.state.errors |= status::ERASE_ERROR;
+        let start = self.start_of_block(offset);
+        let Some(place) = inner.place(start, self.geometry.block as usize) else {
+            inner.state.status |= status::ERASE_ERROR;
             return;
         };
         let place = &mut inner.content[place];
@@ -117,6 +137,9 @@ impl Flash {
     }
 
     fn command(&self, inner: &mut Inner, offset: u64, command: u8) {
+        if command::WORK.contains(&command) {
+            inner.state.status |= status::READY;
+        }
         inner.state.mode = match command {
             command::PROGRAM | command::PROGRAM_ALSO => FlashMode::Program,
             command::ERASE => FlashMode::Erase,
@@ -125,10 +148,10 @@ impl Flash {
             command::READ_IDENTITY => FlashMode::Identity,
             command::READ_QUERY => FlashMode::Query,
             command::BUFFERED_PROGRAM => FlashMode::BufferCount {
-                block: offset - offset % BLOCK_SIZE,
+                block: self.start_of_block(offset),
             },
             command::CLEAR_STATUS => {
-                inner.state.errors = 0;
+                inner.state.status = 0;
                 FlashMode::Array
             }
             command::READ_ARRAY => FlashMode::Array,
@@ -139,7 +162,7 @@ impl Flash {
     fn buffer(&self, inner: &mut Inner, block: u64, words: u32, offset: u64, data: &[u8]) {
         let inside = offset
             .checked_sub(block)
-            .is_some_and(|within| within < BLOCK_SIZE);
+            .is_some_and(|within| within < self.geometry.block);
         if inside {
             inner.state.buffer.push((offset, data.to_vec()));
             inner.state.mode = match words {
@@ -165,21 +188,26 @@ impl Inner {
     /// Gives up a sequence of commands.
     fn fail(&mut self, error: u8) {
         self.state.buffer.clear();
-        self.state.errors |= error;
+        self.state.status |= error;
         self.state.mode = FlashMode::Status;
     }
 
-    /// What each chip says of word `offset`.
-    fn answer(&self, offset: u64) -> u8 {
+    /// What byte `offset` is where reads do not give the content: each chip's answer is in the lowest byte
+    /// of its part of a word.
+    fn answer(&self, geometry: Geometry, offset: u64) -> u8 {
+        let Geometry { word, chips, block } = geometry;
+        if !offset.is_multiple_of(word / chips) {
+            return 0;
+        }
         match self.state.mode {
-            FlashMode::Identity => match offset / WORD % (BLOCK_SIZE / WORD) {
+            FlashMode::Identity => match offset % block / word {
                 0 => MANUFACTURER,
                 1 => DEVICE,
                 // No block is locked.
                 _ => 0,
             },
-            FlashMode::Query => query::byte(self.content.len() as u64, offset / WORD),
-            _ => status::READY | self.state.errors,
+            FlashMode::Query => query::byte(geometry, self.content.len() as u64, offset / word),
+            _ => self.state.status,
         }
     }
 }
@@ -190,9 +218,9 @@ impl IoDevice for Flash {
         if inner.state.mode == FlashMode::Array {
             put_from(data, &inner.content, offset);
         } else {
-            let lane = u64::from(inner.answer(offset));
-            let word = lane | lane << 16;
-            put(data, (word | word << 32) >> (8 * (offset % WORD)));
+            for (offset, byte) in (offset..).zip(data) {
+                *byte = inner.answer(self.geometry, offset);
+            }
         }
     }
 
@@ -208,7 +236,7 @@ impl IoDevice for Flash {
             FlashMode::BufferCount { block } => {
                 // Each chip is told the number of its words less one.
                 let words = u32::from(value_of(data) as u16) + 1;
-                if u64::from(words) * WORD <= BUFFER_SIZE {
+                if u64::from(words) * self.geometry.word <= BUFFER_SIZE {
                     inner.state.mode = FlashMode::Buffer { block, words };
                 } else {
                     inner.fail(status::PROGRAM_ERROR);

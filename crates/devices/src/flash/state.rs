@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::status;
+
 /// What a read of the flash gives, and what the next write means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FlashMode {
@@ -36,12 +38,22 @@ pub enum FlashMode {
 
 /// Everything about the flash that a guest can observe but for its content, which is kept as a
 /// disk's is. Any value is a valid one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlashState {
     /// What reads give and the next write means.
     pub mode: FlashMode,
-    /// Errors of earlier commands, as bits of the status register.
-    pub errors: u8,
+    /// The status register.
+    pub status: u8,
     /// Data that wait to be confirmed: offset and bytes.
     pub buffer: Vec<(u64, Vec<u8>)>,
+}
+
+impl Default for FlashState {
+    fn default() -> Self {
+        Self {
+            mode: FlashMode::default(),
+            status: status::READY,
+            buffer: Vec::new(),
+        }
+    }
 }

@@ -3,9 +3,10 @@ use std::sync::{Arc, Mutex};
 use clade_engine::IoDevice;
 use proptest::prelude::*;
 
-use super::{BLOCK_SIZE, Flash, FlashMode, FlashStore};
+use super::{Flash, FlashMode, FlashStore, Geometry};
 use crate::testing::{read32, write32};
 
+const BLOCK_SIZE: u64 = Geometry::PAIR.block;
 const SIZE: u64 = 4 * BLOCK_SIZE;
 
 /// Both chips are told the same.
@@ -28,7 +29,7 @@ impl FlashStore for Copy {
 fn flash() -> (Arc<Flash>, Arc<Copy>) {
     let content: Vec<u8> = (0..SIZE).map(|byte| byte as u8).collect();
     let copy = Arc::new(Copy(Mutex::new(content.clone())));
-    (Flash::new(content, copy.clone()), copy)
+    (Flash::new(content, Geometry::PAIR, copy.clone()), copy)
 }
 
 #[test]
@@ -107,7 +108,56 @@ fn wrong_sequences_show_in_the_status_until_it_is_cleared() {
     assert_eq!(read32(&*flash, 0), both(0x90));
     write32(&*flash, 0, both(0x50));
     write32(&*flash, 0, both(0x70));
-    assert_eq!(read32(&*flash, 0), READY);
+    assert_eq!(read32(&*flash, 0), 0);
+    // What is begun finds the flash ready.
+    for command in [0x10, 0x20, 0x60, 0xe8] {
+        write32(&*flash, 0, both(0x50));
+        write32(&*flash, 0, both(command));
+        assert_eq!(read32(&*flash, 0), READY, "{command:#x}");
+        write32(&*flash, 0, both(0xd0));
+        assert_eq!(read32(&*flash, 0), READY, "{command:#x}");
+    }
+}
+
+/// As OVMF does it.
+#[test]
+fn a_pcs_flash_is_programmed_by_bytes() {
+    let content: Vec<u8> = (0..3 * 4096).map(|byte| byte as u8).collect();
+    let copy = Arc::new(Copy(Mutex::new(content.clone())));
+    let flash = Flash::new(content, Geometry::BYTES, copy.clone());
+    let read = |offset| {
+        let mut byte = [0];
+        flash.read(offset, &mut byte);
+        byte[0]
+    };
+    let write = |offset, byte: u8| flash.write(offset, &[byte]);
+    // Is it a flash?
+    assert_eq!(read(4), 4);
+    write(4, 0x50);
+    assert_eq!(read(4), 4);
+    write(4, 0x70);
+    assert_eq!(read(4), 0);
+    write(4, 0xff);
+    assert_eq!(read(4), 4);
+    // The block in the middle, and no other.
+    write(5000, 0x20);
+    write(5000, 0xd0);
+    assert_eq!(read(5000), 0x80);
+    for (offset, byte) in (6001..).zip(*b"UEFI") {
+        write(offset, 0x10);
+        write(offset, byte);
+    }
+    write(6004, 0xff);
+    let content = copy.0.lock().unwrap();
+    assert_eq!(content[4094..4098], [0xfe, 0xff, 0xff, 0xff]);
+    assert_eq!(content[6000..6006], *b"\xffUEFI\xff");
+    assert_eq!(content[8190..8194], [0xff, 0xff, 0, 1]);
+    for (offset, byte) in (0..).zip(&*content) {
+        assert_eq!(read(offset), *byte);
+    }
+    write(0, 0x98);
+    let query: Vec<u8> = (0x10..0x13).map(read).collect();
+    assert_eq!(query, b"QRY");
 }
 
 proptest! {

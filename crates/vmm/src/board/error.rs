@@ -26,6 +26,9 @@ pub enum BoardError {
     /// The engine is not there.
     #[error("the engine kvm runs x86-64 machines on x86-64 hosts; use `--engine emulate`")]
     NoKvm,
+    /// The board is full.
+    #[error("a machine with UEFI firmware has room for {0} shared folders; share fewer")]
+    TooManyShares(usize),
     /// Guest memory.
     #[error(
         "the host gives no {mib} MiB of memory for the guest: {reason}; ask for less with --memory"

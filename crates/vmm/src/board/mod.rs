@@ -6,6 +6,7 @@ mod clock;
 mod console;
 mod entropy;
 mod error;
+mod flash;
 mod late_bus;
 #[cfg(target_arch = "x86_64")]
 pub mod pc;
@@ -42,8 +43,8 @@ use platform::{Basics, Built, Platform};
 use timers::Alarm;
 
 pub use error::BoardError;
+pub use flash::{FlashError, FlashFiles};
 pub use state::{BoardState, PlatformState};
-pub use virt::{FlashError, FlashFiles};
 pub use window::Window;
 
 /// How a board begins.
@@ -242,7 +243,7 @@ fn memory(
     let windows = match config.engine {
         EngineKind::Emulate => virt::memory(config.memory, backends.flash.is_some()),
         #[cfg(target_arch = "x86_64")]
-        EngineKind::Kvm => pc::memory(config.memory),
+        EngineKind::Kvm => pc::memory(config.memory, backends.flash.as_ref()),
         #[cfg(not(target_arch = "x86_64"))]
         EngineKind::Kvm => return Err(BoardError::NoKvm),
     };

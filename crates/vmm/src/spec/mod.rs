@@ -158,7 +158,7 @@ pub struct MachineConfig {
     pub firmware: Option<PathBuf>,
     /// The kernel, or a bare-metal program; firmware can do without.
     pub kernel: Option<PathBuf>,
-    /// Flash with firmware that runs above the SBI, when there is no kernel.
+    /// Flash with UEFI firmware, when there is no kernel.
     pub flash: Option<FlashSpec>,
     /// The initial RAM disk.
     pub initrd: Option<PathBuf>,

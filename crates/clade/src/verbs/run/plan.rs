@@ -9,7 +9,9 @@ use clade_manager::Order;
 use clade_vmm::spec::{CpuModel, EngineKind, Interrupts, MachineConfig, Tier};
 
 use super::{DEFAULT_IMAGE, Run};
+use crate::engine_option::Emulated;
 use crate::failure::Failure;
+use crate::firmware::FirmwareOption;
 use crate::first_boot::OwnMachine;
 use crate::oci::OciMachine;
 use crate::progress::Shown;
@@ -65,6 +67,7 @@ impl Run {
             let source = Source {
                 mirror: self.mirror.clone(),
                 suite: self.suite.clone(),
+                architecture: arch::of_engine(engine),
                 ..Source::default()
             };
             firmware.equip(&mut order.config, &source)?;
@@ -111,15 +114,15 @@ impl Run {
 
     /// The engine and its CPU model.
     pub(super) fn engine_and_model(&self) -> Result<(EngineKind, CpuModel), Failure> {
-        let emulated = [
-            ("--firmware", self.firmware.is_some()),
+        let options = [
             ("--tier", self.tier != Tier::Auto),
             ("--interrupts", self.interrupts.is_some()),
             ("--stats", self.stats.is_some()),
         ];
-        let mut emulated = emulated.into_iter().filter(|(_, given)| *given);
-        let option = emulated.next().map(|(option, _)| option);
-        self.engine.choose(self.kernel.as_deref(), option)
+        let given = options.into_iter().filter(|(_, given)| *given);
+        let firmware = self.firmware.as_ref().and_then(FirmwareOption::emulated);
+        let emulated = firmware.or_else(|| given.map(|(name, _)| Emulated::option(name)).next());
+        self.engine.choose(self.kernel.as_deref(), emulated)
     }
 
     /// Whether it is a Debian system with a disk.

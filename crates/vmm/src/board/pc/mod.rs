@@ -1,9 +1,11 @@
 //! The PC: what an x86-64 operating system needs to find a machine, and little of what a PC has for
-//! history's sake. It is described by ACPI, as a hardware-reduced machine.
+//! history's sake. It is described by ACPI, as a hardware-reduced machine. One with UEFI firmware has what that
+//! wants besides (`q35`).
 
 mod acpi;
 mod generation;
 pub mod map;
+mod q35;
 mod start;
 mod state;
 
@@ -19,17 +21,25 @@ use super::console::Console;
 use super::late_bus::LateBus;
 use super::platform::{Basics, Built, Platform};
 use super::state::PlatformState;
-use super::{BoardError, Origin, Window, random};
+use super::{BoardError, FlashFiles, Origin, Window, random};
 
 use generation::Generation;
+use map::Layout;
+use q35::Q35;
 
+pub use q35::Q35State;
 pub use state::PcState;
 
-/// Where `size` bytes of guest memory are.
-pub(super) fn memory(size: u64) -> Vec<Window> {
+/// Where `size` bytes of guest memory are, and memory for the firmware's code if there is any.
+pub(super) fn memory(size: u64, flash: Option<&FlashFiles>) -> Vec<Window> {
     let low = size.min(map::LOW_RAM_END);
     let high = (size > low).then(|| Window::new(map::HIGH_RAM, size - low));
-    [Window::new(0, low)].into_iter().chain(high).collect()
+    let code = flash.map(q35::code_window);
+    [Window::new(0, low)]
+        .into_iter()
+        .chain(code)
+        .chain(high)
+        .collect()
 }
 
 /// What only this board has.
@@ -38,15 +48,25 @@ struct Pc {
     cmos: Arc<Cmos>,
     events: Arc<AcpiEvents>,
     generation: Generation,
+    q35: Option<Q35>,
 }
 
 /// Builds it, with the guest loaded if it is switched on.
 pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     let Basics { config, clock, .. } = basics;
-    let start = match basics.origin {
-        Origin::PowerOn => start::load(config, &basics.ram)?,
+    let flash = basics.backends.flash.as_ref();
+    let layout = match flash {
+        None => Layout::DIRECT,
+        Some(_) => Layout::q35(config.memory),
+    };
+    let start = match (basics.origin, flash) {
+        (Origin::PowerOn, None) => start::load(config, &basics.ram)?,
+        (Origin::PowerOn, Some(flash)) => {
+            flash.load_code(&basics.ram, q35::code_window(flash).base)?;
+            Start::Reset
+        }
         // Its vCPUs are restored afterwards.
-        Origin::Saved(..) => Start::Reset,
+        (Origin::Saved(..), _) => Start::Reset,
     };
     let host = basics.backends.kvm.as_ref().ok_or(BoardError::NoKvm)?;
     let (bus, port_bus) = (Arc::new(LateBus::default()), Arc::new(LateBus::default()));
@@ -75,14 +95,26 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     let mut ports = BusBuilder::new();
     map::COM1_PORTS.insert(&mut ports, "serial port", uart.clone())?;
     map::CMOS_PORTS.insert(&mut ports, "CMOS", cmos.clone())?;
-    map::I8042_PORTS.insert(&mut ports, "keyboard controller", I8042::new(sink.clone()))?;
+    let keyboard = match flash {
+        None => I8042::new(sink.clone()),
+        Some(_) => I8042::hidden(sink.clone()),
+    };
+    map::I8042_PORTS.insert(&mut ports, "keyboard controller", keyboard)?;
     map::POWER_PORTS.insert(&mut ports, "ACPI power", PowerRegisters::new(sink.clone()))?;
-    map::EVENT_PORTS.insert(&mut ports, "ACPI events", events.clone())?;
+    (layout.event_ports).insert(&mut ports, "ACPI events", events.clone())?;
     let mut devices = BusBuilder::new();
     map::TEST.insert(&mut devices, "test finisher", Syscon::new(sink.clone()))?;
 
     let pin = |pin| wire(map::PCI_IRQ_BASE + pin);
-    let pci = PciHostBuilder::new([pin(0)?, pin(1)?, pin(2)?, pin(3)?]);
+    let mut pci = PciHostBuilder::new([pin(0)?, pin(1)?, pin(2)?, pin(3)?]);
+    let mut q35 = None;
+    if let Some(flash) = flash {
+        let parts = Q35::new(basics, flash, &layout)?;
+        parts.insert(basics, flash, &mut devices, &mut ports)?;
+        pci = q35::plug(pci, basics)?;
+        q35 = Some(parts);
+    }
+    let window = |window: Window| (window.base, window.size);
     Ok(Built {
         uart,
         bus,
@@ -90,9 +122,9 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
         ports: Some((port_bus, ports)),
         pci: pci.with_messages(engine.msi()),
         pci_layout: PciLayout {
-            configuration: (map::PCI_CONFIGURATION.base, map::PCI_CONFIGURATION.size),
-            memory_32: (map::PCI_MEMORY.base, map::PCI_MEMORY.size),
-            memory_64: None,
+            configuration: window(map::PCI_CONFIGURATION),
+            memory_32: window(layout.pci_memory),
+            memory_64: layout.high_pci_memory.map(window),
             ports: None,
         },
         platform: Box::new(Pc {
@@ -100,6 +132,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
             cmos,
             events,
             generation,
+            q35,
         }),
     })
 }
@@ -122,6 +155,7 @@ impl Platform for Pc {
             events: self.events.save(),
             // After those whose interrupts it has.
             chips: self.engine.save_chips()?,
+            q35: self.q35.as_ref().map(Q35::save),
         }))
     }
 
@@ -131,6 +165,11 @@ impl Platform for Pc {
         };
         self.cmos.restore(&saved.cmos)?;
         self.events.restore(&saved.events);
+        match (&self.q35, &saved.q35) {
+            (Some(q35), Some(saved)) => q35.restore(saved),
+            (None, None) => {}
+            _ => return Err(BoardError::State("its firmware is not where it was".into())),
+        }
         Ok(self.engine.restore_chips(&saved.chips)?)
     }
 

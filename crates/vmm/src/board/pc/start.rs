@@ -7,7 +7,8 @@ use clade_engine::GuestRam;
 use clade_kvm::{Gdt, Start};
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{acpi, map, memory};
+use super::map::{self, Layout};
+use super::{acpi, memory};
 use crate::board::{BoardError, Window};
 use crate::loader::pc::{self, BootParameters, Entry, MemoryKind, Placement, StartInfo};
 use crate::loader::{LoadError, Problem, Source};
@@ -31,7 +32,7 @@ pub(super) fn load(config: &MachineConfig, ram: &GuestRam) -> Result<Start, Boar
         ram,
         map::FREE..low_end(config.memory),
     )?;
-    let tables = acpi::tables(config.cpus, map::ACPI_TABLES.base);
+    let tables = acpi::tables(config.cpus, &Layout::DIRECT, map::ACPI_TABLES.base);
     write(ram, map::ACPI_TABLES, &tables)?;
     write_command_line(ram, &placement, &config.cmdline)?;
     write(ram, map::FIRMWARE_ENTRY, &FIRMWARE)?;
@@ -126,7 +127,7 @@ fn memory_map(size: u64) -> Vec<(Range<u64>, MemoryKind)> {
         (map::FREE..low_end(size), MemoryKind::Usable),
         (map::PCI_CONFIGURATION.range(), MemoryKind::Reserved),
     ];
-    let high = memory(size).into_iter().skip(1);
+    let high = memory(size, None).into_iter().skip(1);
     map.extend(high.map(|window| (window.range(), MemoryKind::Usable)));
     map
 }

@@ -1,6 +1,5 @@
 //! The `virt` board: QEMU's, so that stock kernels and firmware find everything where they expect.
 
-mod flash;
 mod interrupts;
 pub mod map;
 mod rom;
@@ -9,6 +8,7 @@ mod state;
 
 use std::sync::Arc;
 
+use clade_devices::flash::Geometry;
 use clade_devices::pci::{PciHostBuilder, PciLayout};
 use clade_devices::virtio::VirtioMmio;
 use clade_devices::{BusBuilder, Flash, Rtc, Syscon, Uart, VmGenId};
@@ -26,7 +26,6 @@ use interrupts::InterruptControllers;
 use rom::Rom;
 use start::Start;
 
-pub use flash::{FlashError, FlashFiles};
 pub use state::{VirtState, WiresState};
 
 /// Where `size` bytes of guest memory are, and memory for the flash that holds code if `flash` says so.
@@ -56,7 +55,7 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     let start = match basics.origin {
         Origin::PowerOn => {
             if let Some(flash) = flash_files {
-                flash.load_code(&basics.ram)?;
+                flash.load_code(&basics.ram, map::FLASH.base)?;
             }
             Start::of_loaded(&start::load(config, &basics.ram)?)
         }
@@ -97,7 +96,8 @@ pub(super) fn build(basics: &Basics<'_>) -> Result<Built, BoardError> {
     );
     basics.console.connect(Console::Uart, uart.clone());
     let generation = VmGenId::new(interrupts.wire(map::VMGENID_IRQ)?, random()?);
-    let flash = flash_files.map(|files| files.variables()).transpose()?;
+    let flash = flash_files.map(|files| files.variables(Geometry::PAIR));
+    let flash = flash.transpose()?;
 
     if let Some(rom) = &start.rom {
         let rom = Arc::new(Rom(rom.clone()));

@@ -1,5 +1,6 @@
 //! The devices of the board, by name (the DSDT, 5.2.11.1).
 
+use acpi_tables::Aml;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Device, EISAName, Field, FieldAccessType, FieldEntry,
     FieldLockRule, FieldUpdateRule, IO, If, Interrupt, Local, Memory32Fixed, Method, Name, Notify,
@@ -11,7 +12,7 @@ use clade_devices::pci::SLOTS;
 
 use super::{bytes_of, header};
 use crate::board::Window;
-use crate::board::pc::map;
+use crate::board::pc::map::{self, Layout};
 
 /// A notification that means what it says for buttons, pressed (5.6.6), and for the generation ID, changed.
 const HAPPENED: u8 = 0x80;
@@ -20,34 +21,45 @@ const BUTTON: &str = "\\_SB_.PWRB";
 const GENERATION: &str = "\\_SB_.VGEN";
 
 /// All of it.
-pub(super) fn dsdt() -> Sdt {
+pub(super) fn dsdt(layout: &Layout) -> Sdt {
     // Revision 2: integers have 64 bits (20.2.1).
     let mut table = header(*b"DSDT", 2);
     let off = Package::new(vec![&SLEEP_OFF]);
     table.append_slice(&bytes_of(&Name::new("_S5_".into(), &off)));
     let devices: [Vec<u8>; 7] = [
-        pci(),
+        pci(layout),
         board_resources(),
         serial_port(),
         clock(),
         power_button(),
         generation(),
-        events(),
+        events(layout.event_ports),
     ];
     table.append_slice(&Scope::raw("\\_SB_".into(), devices.concat()));
     table
 }
 
 /// The PCI host bridge (PCI Firmware Specification 3.3, 4): its windows, and where pins lead to.
-fn pci() -> Vec<u8> {
+fn pci(layout: &Layout) -> Vec<u8> {
+    let bus = AddressSpace::new_bus_number(0u16, 0u16);
     let window = AddressSpace::new_memory(
         AddressSpaceCacheable::NotCacheable,
         true,
-        map::PCI_MEMORY.base as u32,
-        (map::PCI_MEMORY.end() - 1) as u32,
+        layout.pci_memory.base as u32,
+        (layout.pci_memory.end() - 1) as u32,
         None,
     );
-    let bus = AddressSpace::new_bus_number(0u16, 0u16);
+    let high_window = layout.high_pci_memory.map(|window| {
+        AddressSpace::new_memory(
+            AddressSpaceCacheable::NotCacheable,
+            true,
+            window.base,
+            window.end() - 1,
+            None,
+        )
+    });
+    let mut resources: Vec<&dyn Aml> = vec![&bus, &window];
+    resources.extend(high_window.iter().map(|window| window as &dyn Aml));
     bytes_of(&Device::new(
         "PCI0".into(),
         vec![
@@ -58,7 +70,7 @@ fn pci() -> Vec<u8> {
             &Name::new("_BBN".into(), &0u8),
             // Devices see memory as processors do.
             &Name::new("_CCA".into(), &1u8),
-            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&bus, &window])),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(resources)),
             &Name::new("_PRT".into(), &routing()),
         ],
     ))
@@ -154,7 +166,7 @@ fn generation() -> Vec<u8> {
 }
 
 /// The generic event device (5.6.9): reads what happened, and notifies whom it concerns.
-fn events() -> Vec<u8> {
+fn events(ports: Window) -> Vec<u8> {
     let path = acpi_tables::aml::Path::new;
     let interrupt = Interrupt::new(true, true, false, false, map::EVENT_IRQ);
     let (pending, listens, happened) = (path("PEND"), path("HEAR"), Local(0));
@@ -180,8 +192,8 @@ fn events() -> Vec<u8> {
             &OpRegion::new(
                 path("EREG"),
                 OpRegionSpace::SystemIO,
-                &(map::EVENT_PORTS.base as u16),
-                &(map::EVENT_PORTS.size as u8),
+                &(ports.base as u16),
+                &(ports.size as u8),
             ),
             &registers,
             &Method::new(path("_INI"), 0, false, vec![&Store::new(&listens, &1u8)]),

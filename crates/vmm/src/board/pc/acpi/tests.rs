@@ -30,7 +30,6 @@ fn all(image: &[u8]) -> Vec<&[u8]> {
         .iter()
         .find(|table| table.starts_with(b"FACP"))
         .expect("a FADT");
-    const X_DSDT: usize = 140;
     tables.push(table_at(image, word(fixed, X_DSDT)));
     tables.push(root);
     tables
@@ -38,7 +37,7 @@ fn all(image: &[u8]) -> Vec<&[u8]> {
 
 #[test]
 fn every_table_adds_up_to_zero() {
-    let image = tables(4, START);
+    let image = tables(4, &Layout::DIRECT, START);
     let tables = all(&image);
     let names: Vec<_> = tables.iter().map(|table| &table[..4]).collect();
     assert_eq!(names, [b"FACP", b"APIC", b"MCFG", b"DSDT", b"XSDT"]);
@@ -50,7 +49,7 @@ fn every_table_adds_up_to_zero() {
 
 #[test]
 fn the_largest_board_has_room_for_its_tables() {
-    let image = tables(map::CPUS_MAX, START);
+    let image = tables(map::CPUS_MAX, &Layout::DIRECT, START);
     assert!(image.len() as u64 <= map::ACPI_TABLES.size);
 }
 
@@ -72,8 +71,14 @@ fn iasl(folder: &Path, arguments: &[&str]) -> Option<String> {
 
 #[test]
 fn acpica_reads_the_tables_and_compiles_them_again() {
+    for layout in [Layout::DIRECT, Layout::q35(8 << 30)] {
+        check_by_acpica(&layout);
+    }
+}
+
+fn check_by_acpica(layout: &Layout) {
     let folder = tempfile::tempdir().expect("a folder");
-    let image = tables(2, START);
+    let image = tables(2, layout, START);
     for table in all(&image) {
         let name = String::from_utf8_lossy(&table[..4]).into_owned();
         let (binary, source) = (format!("{name}.aml"), format!("{name}.dsl"));
@@ -108,4 +113,42 @@ fn acpica_reads_the_tables_and_compiles_them_again() {
             "{what}\n{namespace}"
         );
     }
+}
+
+/// Does what the script says, with the tables at `base`, as firmware does.
+fn link(linked: &LinkedTables, base: u64) -> Vec<u8> {
+    let mut memory = Vec::new();
+    let file = format!("{:\0<56}", LinkedTables::TABLES).into_bytes();
+    for command in linked.script.chunks(128) {
+        let long =
+            |at: usize| u32::from_le_bytes(*command[at..].first_chunk().expect("a field")) as usize;
+        assert_eq!(command[4..60], file);
+        match long(0) {
+            1 => memory.clone_from(&linked.tables),
+            2 => {
+                assert_eq!(command[60..116], file);
+                assert_eq!(command[120], 8);
+                let pointer = &mut memory[long(116)..][..8];
+                let address = word(pointer, 0) + base;
+                pointer.copy_from_slice(&address.to_le_bytes());
+            }
+            3 => {
+                let table = &memory[long(64)..][..long(68)];
+                let sum = table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+                memory[long(60)] = sum.wrapping_neg();
+            }
+            other => panic!("command {other}"),
+        }
+    }
+    memory
+}
+
+#[test]
+fn firmware_links_the_same_tables() {
+    let layout = Layout::q35(1 << 30);
+    let linked = link(&LinkedTables::new(3, &layout), START);
+    let tables = tables(3, &layout, START);
+    // It makes a root pointer of its own.
+    let root = Rsdp::len();
+    assert_eq!(linked[root..], tables[root..]);
 }
