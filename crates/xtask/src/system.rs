@@ -137,10 +137,7 @@ impl System {
 
     /// Puts packages that tests make images of, and firmware, into the machine's cache: there is no network.
     pub(crate) fn add_packages(&mut self) -> Result<(), String> {
-        let names: Vec<_> = FIRMWARE.into_iter().chain([BUSYBOX]).collect();
-        let packages = clade_images::package_files(&names, &source(), &Told)
-            .map_err(|error| error.to_string())?;
-        for Package { name, path, .. } in packages {
+        for Package { name, path, .. } in for_tests().map_err(|error| error.to_string())? {
             let cache = path.ancestors().nth(2).ok_or("a package has no folder")?;
             let file = path.strip_prefix(cache).unwrap_or(&path).to_owned();
             let record = Path::new(RECORDS).join(format!("{name}.json"));
@@ -229,7 +226,8 @@ impl System {
 
 /// Why what the machine is made of cannot be had, if that is for want of a network.
 pub(crate) fn out_of_reach() -> Option<String> {
-    match packages().and_then(|_| mini()) {
+    let all = packages().and_then(|_| mini()).and_then(|_| for_tests());
+    match all {
         Err(error @ (Error::Network { .. } | Error::NoMirror { .. } | Error::Checksum { .. })) => {
             Some(error.to_string())
         }
@@ -251,6 +249,12 @@ fn mini() -> Result<Image, Error> {
 fn packages() -> Result<Vec<Package>, Error> {
     let names = [Architecture::Amd64.kernel_package(), BUSYBOX];
     clade_images::package_closure(&names, &WITHOUT, &source(), &Told)
+}
+
+/// What tests make images of, and firmware.
+fn for_tests() -> Result<Vec<Package>, Error> {
+    let names: Vec<_> = FIRMWARE.into_iter().chain([BUSYBOX]).collect();
+    clade_images::package_files(&names, &source(), &Told)
 }
 
 fn source() -> Source {
