@@ -19,7 +19,7 @@ fn script(architecture: Architecture) -> String {
     script.replace("@ARCHITECTURE@", architecture.name())
 }
 
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 16] = [
     ("etc/hostname", "debian\n"),
     (
         "etc/hosts",
@@ -60,6 +60,10 @@ const FILES: [(&str, &str); 15] = [
     (
         "etc/systemd/system/sshd-vsock.socket.d/network.conf",
         include_str!("../../guest/debian/vsock-socket.conf"),
+    ),
+    (
+        "etc/systemd/system/systemd-networkd.service.d/clade.conf",
+        include_str!("../../guest/debian/networkd.conf"),
     ),
     (
         "etc/systemd/system/systemd-networkd-wait-online.service.d/any.conf",
