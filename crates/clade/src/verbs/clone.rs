@@ -32,7 +32,7 @@ pub(crate) struct Clone {
     /// Remove each clone, with all that it has, when it ends.
     #[arg(long)]
     rm: bool,
-    /// Let the clones' guests keep the host name, machine ID and SSH host keys that they have.
+    /// Let the clones' guests keep the host name, machine ID, Ethernet address and SSH host keys that they have.
     #[arg(long)]
     keep_identity: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Restore {
     /// Leave the machine alone, and make a new one with this name.
     #[arg(long = "as", value_name = "NAME")]
     new: Option<String>,
-    /// Let the new machine's guest keep the host name, machine ID and SSH host keys that it has.
+    /// Let the new machine's guest keep the host name, machine ID, Ethernet address and SSH host keys that it has.
     #[arg(long, requires = "new")]
     keep_identity: bool,
 }

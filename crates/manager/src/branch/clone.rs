@@ -24,8 +24,8 @@ pub struct CloneOrder {
     /// What goes out of, and into, their user-mode network. If nothing is said, it is what the origin
     /// has, and free ports are chosen for those of the host that lead to it.
     pub outside: Option<OutsideSpec>,
-    /// Whether their guests take themselves for their origin: they keep its host name, machine ID and
-    /// SSH host keys. Random numbers differ all the same.
+    /// Whether their guests take themselves for their origin: they keep its host name, machine ID,
+    /// Ethernet address and SSH host keys. Random numbers differ all the same.
     pub keep_identity: bool,
     /// Whether they count as machines of their image: what they come from is nothing that their user
     /// knows of.
