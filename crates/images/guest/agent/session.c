@@ -231,7 +231,9 @@ static void become(const int ends[3], char **shell, const char *line, char **env
 		CALL3(ioctl, ends[0], TIOCSCTTY, 0);
 	for (int i = 0; i < 3; i++)
 		CALL3(dup3, ends[i], i, 0);
-	set_signal(SIGPIPE, SIG_DFL, 0);
+	/* Whoever started the agent may have ignored some. */
+	for (int number = 1; number < SIGRTMIN; number++)
+		set_signal(number, SIG_DFL, 0);
 	CALL2(setgroups, 1, &root);
 	CALL1(chdir, "/root");
 	CALL3(execve, arguments[0], arguments, environment_of_command(environment));
