@@ -256,7 +256,7 @@ fn boot_until_end(
         };
         hub.connect(machine.handle().console());
         stop.arm(machine.handle());
-        let finished = machine.run();
+        let finished = machine.run_then(|| hub.guest_ended());
         stop.disarm();
         let finished = finished?;
         *stats += finished.stats;

@@ -271,12 +271,17 @@ impl ConsoleHub {
         self.lock().panic_watch.take(Instant::now())
     }
 
-    /// Tells every consumer that the machine starts again.
+    /// Tells every consumer that the machine starts again, after [`ConsoleHub::guest_ended`].
     pub fn restart(&self) {
         let mut state = self.lock();
-        state.guest_ready = false;
         state.tell_all(&Event::Restarted);
         self.outgoing.notify_all();
+    }
+
+    /// The guest runs no more: it is not ready, whether or not it starts again. Whoever then sees a connection to it
+    /// break must not find it ready.
+    pub fn guest_ended(&self) {
+        self.lock().guest_ready = false;
     }
 
     /// Tells every consumer that the guest is ready to be worked with: by its own word, or because

@@ -210,6 +210,14 @@ impl Machine {
     /// # Errors
     /// When the host gives no threads, or the engine cannot go on.
     pub fn run(self) -> Result<Finished, MachineError> {
+        self.run_then(|| ())
+    }
+
+    /// As [`Machine::run`]; calls `ended` when the guest runs no more, before its devices go.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_then(self, ended: impl FnOnce()) -> Result<Finished, MachineError> {
         let Self { core, io_tasks } = self;
         let thread_error = |what: String| move |source| MachineError::Thread { what, source };
         let _io_threads = io_tasks
@@ -223,6 +231,7 @@ impl Machine {
             .map_err(thread_error("timers".into()))?;
         core.board.start_clock()?;
         let result = core.run_vcpus();
+        ended();
         // Who waits at the gate of a machine that ended while it stood still.
         core.gate.abolish();
         core.board.stop_timers();
