@@ -118,24 +118,24 @@ fn systemd_boot() -> (&'static str, &'static str) {
 #[test]
 fn uefi_starts_a_kernel_by_its_stub() {
     const TEST: &str = "uefi_starts_a_kernel_by_its_stub";
-    let Some(image) = prepared(TEST, FirmwareName::Edk2) else {
-        return;
-    };
-    let guest = Guest::start(FirmwareName::Edk2, &image, &Loader::OfFirmware, 1);
-    guest.tell_of_itself_and_end(&image, "UEFI");
+    boot(TEST, FirmwareName::Edk2, "UEFI");
 }
 
 #[test]
 fn u_boot_starts_what_extlinux_names() {
     const TEST: &str = "u_boot_starts_what_extlinux_names";
-    if !is_emulated(TEST) {
-        return;
+    if is_emulated(TEST) {
+        boot(TEST, FirmwareName::UBoot, "none");
     }
-    let Some(image) = prepared(TEST, FirmwareName::UBoot) else {
+}
+
+/// Boots a disk by the firmware alone; its guest sees `interface` of it.
+fn boot(test: &str, firmware: FirmwareName, interface: &str) {
+    let Some(image) = prepared(test, firmware) else {
         return;
     };
-    let guest = Guest::start(FirmwareName::UBoot, &image, &Loader::OfFirmware, 1);
-    guest.tell_of_itself_and_end(&image, "none");
+    let guest = Guest::start(firmware, &image, &Loader::OfFirmware, 1);
+    guest.tell_of_itself_and_end(&image, interface);
 }
 
 #[test]

@@ -134,9 +134,9 @@ pub(crate) fn sync_machine(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// What has other names, too, is synced under those; what is of the life that has begun is worth nothing after
-/// a crash.
-fn sync_own_files(folder: &Path) -> io::Result<()> {
+/// Syncs the files in `folder`, and their names. What has other names, too, is synced under those; what is of a life
+/// that has begun is worth nothing after a crash.
+pub(crate) fn sync_own_files(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (about, name) = (entry.metadata()?, entry.file_name());

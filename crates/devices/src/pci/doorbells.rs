@@ -35,10 +35,11 @@ impl Taken {
     }
 
     /// From now on the engine has `wanted`, and no others. What it refuses goes by the bus.
-    pub(super) fn change_to(&mut self, wanted: Vec<Bell>) {
+    pub(super) fn change_to(&mut self, wanted: impl FnOnce() -> Vec<Bell>) {
         let Some(engine) = &self.engine else {
             return;
         };
+        let wanted = wanted();
         // First, for another function's may be at the same address.
         self.bells.retain(|bell| {
             let stays = contains(&wanted, bell);

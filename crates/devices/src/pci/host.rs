@@ -326,7 +326,7 @@ impl PciHost {
                 bar: bar.index,
             }));
         }
-        doorbells.change_to(self.doorbells(mappings));
+        doorbells.change_to(|| self.doorbells(mappings));
     }
 
     /// The doorbells that can be reached, but for those of BARs that a guest laid over others.

@@ -118,13 +118,6 @@ static void relay(uint32_t port, char **program, char **environment)
 	copy(ends[0], socket, SHUT_RDWR);
 }
 
-static int equal(const char *one, const char *other)
-{
-	while (*one && *one == *other)
-		one++, other++;
-	return *one == *other;
-}
-
 static uint32_t number(const char *digits)
 {
 	uint32_t value = 0;

@@ -28,18 +28,11 @@ struct driver {
 	char rest[160];
 };
 
-static int has_name(const char *name, const char *wanted)
-{
-	while (*name && *name == *wanted)
-		name++, wanted++;
-	return *name == *wanted;
-}
-
 static int is_card(int socket, struct interface interface)
 {
 	struct driver driver = {.command = ETHTOOL_GDRVINFO};
 	interface.data = &driver;
-	return !CALL3(ioctl, socket, SIOCETHTOOL, &interface) && has_name(driver.name, "virtio_net");
+	return !CALL3(ioctl, socket, SIOCETHTOOL, &interface) && equal(driver.name, "virtio_net");
 }
 
 /* From now on the kernel tells the network by itself when an address changes. */

@@ -98,6 +98,13 @@ static inline void finish(int status)
 		CALL1(exit_group, status);
 }
 
+static inline int equal(const char *one, const char *other)
+{
+	while (*one && *one == *other)
+		one++, other++;
+	return *one == *other;
+}
+
 /* The compiler may make calls of these. */
 void *memcpy(void *to, const void *from, size_t count);
 void *memmove(void *to, const void *from, size_t count);

@@ -4,9 +4,9 @@
 //! one step by which the machine becomes it: whoever dies before, the machine is as it was, and
 //! whoever finds it afterwards, with no process, finishes what is left to do.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use clade_store::snapshots::Snapshot;
@@ -19,6 +19,7 @@ use super::restore::{Source, is_state};
 use super::suspend::{Suspended, forget_suspension};
 use super::{code_cache, files, snapshot};
 use crate::Error;
+use crate::create::sync_own_files;
 use crate::machines::{clear, write_spec};
 
 /// How the names of the folders begin. [`RESTORED`] is a link to one: links are replaced in one step, and
@@ -54,18 +55,16 @@ impl<'a> Restoration<'a> {
         let folder = made.folder();
         clade_store::private_folder(&folder)?;
         for name in &source.files {
-            let place = folder.join(name);
-            link_or_copy(&source.folder.join(name), &place)?;
-            sync_copy(&place).map_err(Error::io("sync", &place))?;
+            link_or_copy(&source.folder.join(name), &folder.join(name))?;
         }
         code_cache::give(source.folder, &folder);
-        NewTops::create(&folder, id, &mut spec.config.disks)?.sync(&folder)?;
+        NewTops::create(&folder, id, &mut spec.config.disks)?;
         if source.saved().is_some() {
             let memory = Suspended::of_snapshot(snapshot);
             sealed::write(&folder.join(SUSPENDED_FILE), &memory)?;
         }
         write_spec(&folder, &spec)?;
-        clade_store::sync_folder(&folder)?;
+        sync_own_files(&folder).map_err(Error::io("sync the files in", &folder))?;
         Ok(made)
     }
 
@@ -91,15 +90,6 @@ impl Drop for Restoration<'_> {
             // What stays is removed at the next attempt.
             let _ = clear(&self.folder());
         }
-    }
-}
-
-/// A link has been synced under its other names.
-fn sync_copy(path: &Path) -> std::io::Result<()> {
-    let file = File::open(path)?;
-    match file.metadata()?.nlink() {
-        1 => file.sync_all(),
-        _ => Ok(()),
     }
 }
 
