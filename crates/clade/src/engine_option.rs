@@ -67,9 +67,9 @@ fn first_bytes(path: &Path) -> Option<Vec<u8>> {
     Some(start)
 }
 
-/// The options.
+/// Who runs the machine, and what for.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct EngineOptions {
+pub(crate) struct EngineChoice {
     /// What runs the machine: `kvm` this host's processor (x86-64 guests), `emulate` software (riscv64
     /// guests, on every host). `auto` goes by --arch or the kernel, else takes KVM where it is real.
     #[arg(long, env = "CLADE_ENGINE", default_value = Wanted::Auto.name(), value_parser = choice::parser(Wanted::ALL, Wanted::name))]
@@ -77,6 +77,13 @@ pub(crate) struct EngineOptions {
     /// The guest's architecture; each has its engine.
     #[arg(long, value_parser = choice::parser(Architecture::ALL, arch::name))]
     arch: Option<Architecture>,
+}
+
+/// The options.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct EngineOptions {
+    #[command(flatten)]
+    choice: EngineChoice,
     /// What the processors of a machine on KVM can do: all that this host's can, or a level that others
     /// have, too, so that snapshots can go there.
     #[arg(long, value_name = "MODEL", value_parser = choice::parser(CpuModel::ALL, CpuModel::name))]
@@ -91,7 +98,7 @@ impl EngineOptions {
         kernel: Option<&Path>,
         emulated: Option<Emulated>,
     ) -> Result<(EngineKind, CpuModel), Failure> {
-        let engine = self.engine(kernel, emulated.is_some())?;
+        let engine = self.choice.engine(kernel, emulated.is_some())?;
         if let (EngineKind::Kvm, Some(Emulated { option, remedy })) = (engine, emulated) {
             return Err(Failure::new(format!(
                 "{option} is for the emulator's riscv64 machines, not for x86-64 ones on KVM; {remedy}, \
@@ -104,6 +111,16 @@ impl EngineOptions {
             ));
         }
         Ok((engine, self.cpu_model.unwrap_or_default()))
+    }
+}
+
+impl EngineChoice {
+    /// What a machine of an image would be that is made with these options.
+    pub(crate) fn architecture(&self) -> Result<Architecture, Failure> {
+        match self.arch {
+            Some(arch) => Ok(arch),
+            None => self.engine(None, false).map(arch::of_engine),
+        }
     }
 
     fn engine(&self, kernel: Option<&Path>, emulated: bool) -> Result<EngineKind, Failure> {

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use clade_images::{Architecture, DebianRequest, Request};
 
+use crate::engine_option::EngineChoice;
 use crate::failure::Failure;
 use crate::first_boot::OwnMachine;
 use crate::progress::Shown;
-use crate::{arch, choice, oci, warm};
+use crate::{oci, warm};
 
 /// Fetch an image, or a newer version of it.
 ///
@@ -25,9 +26,9 @@ pub(crate) struct Pull {
     /// The Debian suite to make the image from.
     #[arg(long)]
     suite: Option<String>,
-    /// For which machines.
-    #[arg(long, default_value = arch::name(Architecture::default()), value_parser = choice::parser(Architecture::ALL, arch::name))]
-    arch: Architecture,
+    /// For which machines: those that `clade run` would make.
+    #[command(flatten)]
+    engine: EngineChoice,
     /// Packages that the image `debian` is to have besides the usual ones.
     #[arg(long, value_name = "PKG,...", value_delimiter = ',')]
     include: Vec<String>,
@@ -38,15 +39,15 @@ pub(crate) struct Pull {
 
 impl Pull {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let arch = self.arch;
+        let arch = self.engine.architecture()?;
         let before = built(arch)?;
         let (name, version) = if clade_images::is_oci(&self.image) {
-            let image = oci::fetch(&self.image, self.arch, self.insecure_registry, true)?;
+            let image = oci::fetch(&self.image, arch, self.insecure_registry, true)?;
             (image.name, format!("sha256:{}", image.digest))
         } else if clade_images::is_debian(&self.image) {
-            self.debian()?
+            self.debian(arch)?
         } else {
-            self.own()?
+            self.own(arch)?
         };
         if before.get(&name) != built(arch)?.get(&name) {
             warm::drop_of_image(&name, Some(arch))?;
@@ -56,25 +57,25 @@ impl Pull {
     }
 
     /// The image's whole name, and its kernel's version.
-    fn own(self) -> Result<(String, String), Failure> {
+    fn own(self, architecture: Architecture) -> Result<(String, String), Failure> {
         let request = Request {
             name: self.image,
             mirror: self.mirror,
             suite: self.suite,
-            architecture: self.arch,
+            architecture,
             refresh: true,
         };
         let image = clade_images::ensure(&request, &Shown::new())?;
         Ok((image.name, image.kernel_version))
     }
 
-    fn debian(self) -> Result<(String, String), Failure> {
+    fn debian(self, architecture: Architecture) -> Result<(String, String), Failure> {
         let request = DebianRequest {
             name: self.image,
             mirror: self.mirror,
             suite: self.suite,
             include: self.include,
-            architecture: self.arch,
+            architecture,
             refresh: true,
         };
         let image = clade_images::ensure_debian(&request, &OwnMachine, &Shown::new())?;
