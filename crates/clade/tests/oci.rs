@@ -210,6 +210,39 @@ fn what_cannot_be_run_is_refused_before_a_machine_is_made() {
 }
 
 #[test]
+fn a_host_without_certificates_is_told_so() {
+    let home = home();
+    let mut pull = home.clade(&["pull", "127.0.0.1:1/none"]);
+    let pull = pull.env("SSL_CERT_FILE", "/dev/null");
+    let finished = common::finish(pull.spawn().expect("clade"));
+    assert_eq!(finished.code, Some(125), "{finished:?}");
+    let said = "install ca-certificates";
+    assert!(finished.stderr.contains(said), "{finished:?}");
+}
+
+#[test]
+fn an_image_is_fetched_for_the_machines_that_would_be_made() {
+    let home = home();
+    let kinds = [
+        ("kvm", "x86-64", Architecture::Amd64),
+        ("emulate", "riscv64", Architecture::Riscv64),
+    ];
+    for (engine, arch, architecture) in kinds {
+        let folder = home.path(arch);
+        write_layout(&folder, &image(b"none", architecture));
+        let name = format!("oci:{}", folder.display());
+        for (other, ..) in kinds {
+            let pulled = home.run(&["pull", "--engine", other, &name]);
+            let code = if other == engine { 0 } else { 125 };
+            assert_eq!(pulled.code, Some(code), "{other}: {pulled:?}");
+        }
+        // Whatever the engine is that is usual here.
+        let pulled = home.run(&["pull", "--arch", arch, &name]);
+        assert_eq!(pulled.code, Some(0), "{pulled:?}");
+    }
+}
+
+#[test]
 fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     let test = "a_machine_in_the_background_is_entered_stopped_and_started_again";
     let Some(busybox) = busybox(test) else { return };

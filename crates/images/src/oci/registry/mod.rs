@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use docker_credential::DockerCredential;
 use futures_core::Stream;
 use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, SizedStream};
-use oci_client::errors::DigestError;
+use oci_client::errors::{DigestError, OciDistributionError};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
@@ -89,7 +89,7 @@ impl Registry {
             .build()
             .map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
-            client: Client::try_from(config).map_err(|error| wrong(error.to_string()))?,
+            client: Client::try_from(config).map_err(|error| wrong(no_client(&error)))?,
             runtime,
             auth: credentials(&registry),
             reference: reference.clone(),
@@ -116,6 +116,18 @@ impl Registry {
             Ok(json.to_vec())
         };
         retry(&name, self.pause, once).map_err(|error| self.purpose.of_registry(&name, error))
+    }
+}
+
+/// Why there can be no client. It wants certificates even if it is to speak without encryption, as a registry
+/// may refer it to one that it has to know.
+fn no_client(error: &OciDistributionError) -> String {
+    let certificates = rustls_native_certs::load_native_certs().certs;
+    match certificates.is_empty() {
+        true => "this host has no certificates of authorities, by which registries are known; install them \
+                 (Debian: apt install ca-certificates), or name theirs in SSL_CERT_FILE"
+            .to_owned(),
+        false => with_causes(error),
     }
 }
 
