@@ -15,7 +15,7 @@ use clade_disk::{Disk, Format, create_overlay, open};
 use clade_images::Image;
 use clade_vmm::backends::Backends;
 use clade_vmm::spec::{DiskSpec, MachineConfig};
-use common::images::{alone, mini, skip};
+use common::images::{alone, engine, mini, skip};
 use common::in_process::Guest;
 
 const SIZE: u64 = 256 << 20;
@@ -107,7 +107,7 @@ fn boot(image: &Image, disk: &Disk) -> Guest {
         disks: vec![DiskSpec::default()],
         ..MachineConfig::default()
     };
-    let mut backends = Backends::default();
+    let mut backends = Backends::of_engine(engine()).expect("the engine");
     backends.disks.push(disk.clone());
     Guest::boot(image, config, &backends)
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use clade_images::{Error, Source, find_mirror, package_files};
-use common::images::{alone, clade, skip};
+use clade_images::{Architecture, Error, find_mirror, package_files};
+use common::images::{alone, architecture, clade, skip, source};
+use common::timeout;
 
 /// To build the image, or to boot from it, on a busy host.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -19,11 +20,7 @@ fn obstacle() -> Option<String> {
     if let Err(error) = find_mirror(None) {
         return Some(error.to_string());
     }
-    match package_files(
-        &["busybox-static"],
-        &Source::default(),
-        &clade_images::Silent,
-    ) {
+    match package_files(&["busybox-static"], &source(), &clade_images::Silent) {
         Err(error @ (Error::Network { .. } | Error::Checksum { .. })) => Some(error.to_string()),
         _ => None,
     }
@@ -86,7 +83,10 @@ fn template() -> std::path::PathBuf {
         || Path::new(&std::env::var_os("HOME").expect("HOME")).join(".local/share"),
         Into::into,
     );
-    let folder = data.join("clade/images/debian/trixie");
+    let folder = data.join("clade/images").join(match architecture() {
+        Architecture::Riscv64 => "debian/trixie",
+        Architecture::Amd64 => "amd64/debian/trixie",
+    });
     let manifest = std::fs::read(folder.join("manifest.json")).expect("manifest");
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
     folder.join(manifest["disk"]["file"].as_str().expect("name"))
@@ -182,14 +182,14 @@ fn packages_are_installed_and_survive_a_power_cut() {
     );
 
     done(&["start", name]);
-    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    done(&["wait", name, "--for", "ready", "--timeout", &timeout(600)]);
     let write = "hello -g again >/root/kept && sync && (yes | head -c 1G >/root/noise &)";
     done(&["exec", name, "--", "sh", "-c", write]);
     done(&["kill", name]);
     check_disk(name);
 
     done(&["start", name]);
-    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    done(&["wait", name, "--for", "ready", "--timeout", &timeout(600)]);
     let look = "rm /root/noise; cat /root/kept; dpkg --audit; hello -g still";
     assert_eq!(
         done(&["exec", name, "--", "sh", "-c", look]),
@@ -243,7 +243,7 @@ fn clones_share_nothing_that_is_their_own_and_no_database_is_torn() {
     let _removed = machines.map(Removed);
     let image = ["debian", "--include", "sqlite3"];
     done(&[&["run", "-d", "--name", origin][..], &image].concat());
-    done(&["wait", origin, "--for", "ready", "--timeout", "600"]);
+    done(&["wait", origin, "--for", "ready", "--timeout", &timeout(600)]);
     let create = "pragma journal_mode=wal; create table t (number integer, noise text)";
     done(&["exec", origin, "--", "sqlite3", "/root/d", create]);
     // Each row is a transaction of its own, which ends with a flush.
@@ -340,7 +340,7 @@ fn what_a_command_leaves_in_the_background_goes_on() {
     let name = &*format!("debian-background-{}", std::process::id());
     let _removed = Removed(name);
     done(&["run", "-d", "--name", name, "debian"]);
-    done(&["wait", name, "--for", "ready", "--timeout", "600"]);
+    done(&["wait", name, "--for", "ready", "--timeout", &timeout(600)]);
     let leave = "sleep 1000 >/dev/null 2>&1 & echo $!";
     let process = done(&["exec", name, "--", "sh", "-c", leave]);
     // The unit of that connection has ended by then.

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::images::{alone, mini, skip, unpack_fio};
+use common::seconds;
 use common::shell::Shell;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -375,7 +376,7 @@ fn wait_for_text(file: &Path, text: &str) {
     let started = Instant::now();
     while !fs::read_to_string(file).is_ok_and(|content| content.contains(text)) {
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < seconds(60),
             "{text:?} never came: {:?}",
             fs::read_to_string(file)
         );
@@ -435,6 +436,6 @@ fn on_a_full_host_a_guest_sees_errors_or_waits_as_it_was_told() {
     let started = Instant::now();
     let stopped = home.clade(&["stop", "--timeout", "2", "stuck"]).output();
     assert!(stopped.expect("clade").status.success());
-    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(started.elapsed() < seconds(30));
     guest.wait();
 }

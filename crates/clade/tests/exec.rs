@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::images::{alone, mini, skip};
 use common::machine::{Machine, NAME};
-use common::{Finished, Home, finish, wait_until};
+use common::{Finished, Home, finish, timeout, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What cannot be tested where the image `mini` is missing.
@@ -187,7 +187,7 @@ fn a_reset_ends_them(machine: &Machine) {
         assert!(lost.stderr.contains("the guest"), "{lost:?}");
     }
     assert!(resetting.elapsed() < SOON, "{:?}", resetting.elapsed());
-    machine.done(&["wait", NAME, "--for", "ready", "--timeout", "50"]);
+    machine.done(&["wait", NAME, "--for", "ready", "--timeout", &timeout(50)]);
     machine.run("test ! -e /tmp/before");
 }
 

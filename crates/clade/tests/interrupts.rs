@@ -7,7 +7,7 @@ mod common;
 
 use std::io::Write as _;
 
-use common::images::{alone, clade, mini, opensbi};
+use common::images::{alone, clade, is_emulated, mini, opensbi};
 
 /// What `mini` prints when it is given `script`.
 fn run(options: &[&str], script: &str) -> String {
@@ -36,7 +36,8 @@ fn counts(interrupts: &str, device: &str, harts: usize) -> Vec<u64> {
 #[test]
 fn images_get_messages_and_other_controllers_when_they_are_asked_for() {
     let _alone = alone();
-    if mini("images_get_messages_and_other_controllers_when_they_are_asked_for").is_none() {
+    let test = "images_get_messages_and_other_controllers_when_they_are_asked_for";
+    if !is_emulated(test) || mini(test).is_none() {
         return;
     }
     // The UART has a wire.
@@ -120,6 +121,9 @@ fn a_driver_that_comes_back_gets_its_messages() {
 fn firmware_and_kernel_share_the_controllers() {
     let _alone = alone();
     let test = "firmware_and_kernel_share_the_controllers";
+    if !is_emulated(test) {
+        return;
+    }
     let folder = tempfile::tempdir().expect("folder");
     let (Some(_), Some(firmware)) = (mini(test), opensbi(test, folder.path())) else {
         return;

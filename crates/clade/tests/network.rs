@@ -8,10 +8,11 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clade_store::Sha256;
 use common::images::{alone, clade, mini};
+use common::seconds;
 use common::shell::Shell;
 
 fn start(arguments: &[&str]) -> Shell {
@@ -106,7 +107,7 @@ fn a_forwarded_port_leads_to_the_guests_server() {
     let start = Instant::now();
     let answer = loop {
         let answer = get(free);
-        if answer.contains("from the guest") || start.elapsed() > Duration::from_secs(30) {
+        if answer.contains("from the guest") || start.elapsed() > seconds(30) {
             break answer;
         }
     };

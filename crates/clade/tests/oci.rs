@@ -15,7 +15,7 @@ use serde_json::json;
 use common::images::{architecture, skip};
 use common::oci_image::{Image, busybox, digest, home, image, write_layout};
 use common::registry::Registry;
-use common::{Finished, Home, wait_until};
+use common::{Finished, Home, timeout, wait_until};
 
 /// Debian's registry with an image in it.
 fn registry(test: &str, home: &Home, image: &Image, accounts: Option<&str>) -> Option<Registry> {
@@ -269,7 +269,7 @@ fn a_machine_in_the_background_is_entered_stopped_and_started_again() {
     });
     // In by the agent, as the image's user, in the same file system.
     assert_eq!(
-        home.run(&["wait", "box", "--for", "ready", "--timeout", "60"])
+        home.run(&["wait", "box", "--for", "ready", "--timeout", &timeout(60)])
             .code,
         Some(0)
     );
@@ -315,7 +315,7 @@ fn a_clone_whose_process_is_not_roots_is_told_its_name() {
     let process = ["--entrypoint", "", &name, "--", "sh", "-c", script];
     let started = home.run(&[&options[..], &process].concat());
     assert_eq!(started.code, Some(0), "{started:?}");
-    let ready = home.run(&["wait", "first", "--for", "ready", "--timeout", "60"]);
+    let ready = home.run(&["wait", "first", "--for", "ready", "--timeout", &timeout(60)]);
     assert_eq!(ready.code, Some(0), "{ready:?}");
     let cloned = home.run(&["clone", "first", "--name", "second"]);
     assert_eq!(cloned.code, Some(0), "{cloned:?}");

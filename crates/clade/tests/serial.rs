@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::machine::{Machine, NAME};
-use common::{Home, LONG, finish, read_until};
+use common::{Home, finish, long, read_until};
 
 /// More bytes than a socket holds.
 const MANY: usize = 1 << 20;
@@ -32,8 +32,8 @@ fn sockets(machine: &Machine) -> Vec<(String, PathBuf)> {
 
 fn connect(socket: &PathBuf) -> UnixStream {
     let stream = UnixStream::connect(socket).expect("a port's socket");
-    stream.set_read_timeout(Some(LONG)).expect("patience");
-    stream.set_write_timeout(Some(LONG)).expect("patience");
+    stream.set_read_timeout(Some(long())).expect("patience");
+    stream.set_write_timeout(Some(long())).expect("patience");
     stream
 }
 

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use common::SetAtEnd;
 use common::images::{alone, clade, mini};
 use common::shell::Shell;
 use tempfile::TempDir;
@@ -62,15 +63,6 @@ impl Guest {
 
 /// How long the host leaves things as they are while the guest looks.
 const INSTANT: Duration = Duration::from_millis(1);
-
-/// Ends a thread that looks at it, also when a test fails.
-struct SetAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for SetAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 fn names(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).expect("a folder");
@@ -322,7 +314,7 @@ fn a_folder_can_be_the_guests_root() {
     let home = tempfile::tempdir().expect("folder");
     let busybox = clade_images::package_files(
         &["busybox-static"],
-        &clade_images::Source::default(),
+        &common::images::source(),
         &clade_images::Silent,
     );
     let Some(packages) = common::images::unless_offline(test, busybox) else {

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 
 use common::machine::{Machine, NAME};
-use common::{Finished, Home, finish};
+use common::{Finished, Home, finish, timeout};
 
 impl Machine {
     /// Runs `clade`, which must refuse, and returns what it says.
@@ -54,7 +54,7 @@ fn machines_are_made_of_a_template_with_what_was_in_memory() {
     assert_eq!(one.stdout(), format!("before\nwarm\none\n{keys}"));
     // Its machine has stopped, and boots when it starts again.
     machine.done(&["start", "one"]);
-    machine.done(&["wait", "one", "--for", "ready", "--timeout", "50"]);
+    machine.done(&["wait", "one", "--for", "ready", "--timeout", &timeout(50)]);
     machine.done(&["exec", "one", "--", "test", "!", "-e", "/tmp/state"]);
 
     // A script on standard input; nothing is left of the machine.
@@ -273,7 +273,7 @@ fn another_user_runs_what_was_exported() {
     done(&other, &["start", "mine"]);
     done(
         &other,
-        &["wait", "mine", "--for", "ready", "--timeout", "50"],
+        &["wait", "mine", "--for", "ready", "--timeout", &timeout(50)],
     );
     let again = done(
         &other,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::images::{alone, mini};
 use common::pty::Terminal;
-use common::{Finished, Home, LONG, finish, read_until, wait, wait_until};
+use common::{Finished, Home, finish, long, read_until, timeout, wait, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Prints something different for each boot. The kernel's boot id would not do: it is made when it is first
@@ -135,7 +135,7 @@ impl Drop for User {
     fn drop(&mut self) {
         // Nobody is to write where a home was.
         let began = Instant::now();
-        while self.maker().is_some() && began.elapsed() < LONG {
+        while self.maker().is_some() && began.elapsed() < long() {
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -253,7 +253,7 @@ fn each_machine_has_an_identity_and_a_life_of_its_own() {
     assert_eq!(boot_of(&user).stdout(), warm);
     user.done(&["stop", "web"]);
     user.done(&["start", "web"]);
-    user.done(&["wait", "web", "--for", "ready", "--timeout", "50"]);
+    user.done(&["wait", "web", "--for", "ready", "--timeout", &timeout(50)]);
     assert_ne!(boot_of(&user).stdout(), warm);
 }
 

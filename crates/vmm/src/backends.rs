@@ -85,7 +85,7 @@ impl Backends {
         let open = |disk: &DiskSpec| open_disk(disk, spec.config.on_full_disk);
         Ok(Self {
             #[cfg(target_arch = "x86_64")]
-            kvm: open_kvm(spec.config.engine)?,
+            kvm: Self::of_engine(spec.config.engine)?.kvm,
             flash: spec
                 .config
                 .flash
@@ -99,24 +99,40 @@ impl Backends {
             vsock: open_vsock(spec, folder)?,
         })
     }
-}
 
-impl Backends {
+    /// What an engine needs of the host, and nothing else.
+    ///
+    /// # Errors
+    /// When KVM is wanted, and is not there or not allowed.
+    #[cfg(target_arch = "x86_64")]
+    pub fn of_engine(engine: EngineKind) -> Result<Self, BackendError> {
+        // It is opened while files can be: a guest that resets gets a new virtual machine of it.
+        let kvm = match engine {
+            EngineKind::Emulate => None,
+            EngineKind::Kvm => Some(clade_kvm::Device::open()?),
+        };
+        Ok(Self {
+            kvm,
+            ..Self::default()
+        })
+    }
+
+    /// What an engine needs of the host, and nothing else: here there is only the emulator, which needs
+    /// nothing.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn of_engine(_engine: EngineKind) -> Result<Self, BackendError> {
+        Ok(Self::default())
+    }
+
     /// What is to be done when the guest says that it is ready, by its socket device.
     pub(crate) fn on_guest_ready(&self, on_ready: OnReady) {
         if let Some(vsock) = &self.vsock {
             vsock.on_ready(on_ready);
         }
     }
-}
-
-/// KVM is opened while files can be: a guest that resets gets a new virtual machine of it.
-#[cfg(target_arch = "x86_64")]
-fn open_kvm(engine: EngineKind) -> Result<Option<clade_kvm::Device>, BackendError> {
-    Ok(match engine {
-        EngineKind::Emulate => None,
-        EngineKind::Kvm => Some(clade_kvm::Device::open()?),
-    })
 }
 
 fn open_disk(spec: &DiskSpec, on_full: OnFullDisk) -> Result<Disk, DiskError> {

@@ -13,7 +13,7 @@ use clade_store::snapshots::Snapshots;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::images::alone;
-use crate::common::{Finished, finish, wait_until};
+use crate::common::{Finished, finish, timeout, wait_until};
 use crate::world::{Chance, World, files, name_of, number};
 
 const NAME: &str = "box";
@@ -202,7 +202,7 @@ impl Siege {
             .or_else(|resumed| run(&["start", NAME]).map_err(|started| [resumed, started]));
         resumed?;
         // Who answers goes on for good.
-        let answers = run(&["wait", NAME, "--for", "ready", "--timeout", "50"])
+        let answers = run(&["wait", NAME, "--for", "ready", "--timeout", &timeout(50)])
             .and_then(|()| run(&["exec", NAME, "--", "sh", "-c", "true"]));
         answers.map_err(|told| [told.clone(), told])
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::images::{alone, is_emulated, skip};
-use crate::common::wait_until;
+use crate::common::{timeout, wait_until};
 use crate::world::World;
 
 /// Bytes of a process's memory that are mapped from a code cache to be executed.
@@ -59,7 +59,7 @@ fn a_clone_can_be_reset() {
         return;
     };
     world.done(&["run", "-d", "-m", "256M", "--name", "box", "mini"]);
-    world.done(&["wait", "box", "--for", "ready", "--timeout", "55"]);
+    world.done(&["wait", "box", "--for", "ready", "--timeout", &timeout(55)]);
     let boot = |name: &str| {
         let id = "/proc/sys/kernel/random/boot_id";
         world.home.run(&["exec", name, "--", "cat", id])

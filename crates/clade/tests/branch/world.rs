@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::common::images::{architecture, skip};
 use crate::common::oci_image::{self, Layer, image_of, write_layout};
-use crate::common::{Finished, Home, finish};
+use crate::common::{Finished, Home, finish, timeout};
 
 /// The program whose source is beside it.
 fn check() -> &'static [u8] {
@@ -68,7 +68,7 @@ impl World {
     pub(crate) fn start(&self, name: &str, options: &[&str]) {
         let first = ["run", "-d", "-m", MEMORY, "--name", name];
         self.done(&[&first[..], options, &[&self.image]].concat());
-        self.done(&["wait", name, "--for", "ready", "--timeout", "55"]);
+        self.done(&["wait", name, "--for", "ready", "--timeout", &timeout(55)]);
     }
 
     /// Runs `clade` to an end that must be a good one.

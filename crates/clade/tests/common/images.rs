@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clade_images::{Architecture, Error, Image, Request, Silent, Source, Unpacked};
+use clade_vmm::spec::EngineKind;
 
 /// Says that a test cannot run, and why; past the test harness's capture, for a skipped test must
 /// be seen.
@@ -32,6 +33,14 @@ pub(crate) fn architecture() -> Architecture {
     match super::engine().as_str() {
         "kvm" => Architecture::Amd64,
         _ => Architecture::Riscv64,
+    }
+}
+
+/// What the tests' machines run on, for those that are made in the test's own process.
+pub(crate) fn engine() -> EngineKind {
+    match architecture() {
+        Architecture::Amd64 => EngineKind::Kvm,
+        Architecture::Riscv64 => EngineKind::Emulate,
     }
 }
 
@@ -83,7 +92,7 @@ pub(crate) fn unpack_fio(test: &str, folder: &Path) -> Option<()> {
         "openssl-provider-legacy",
         "python3",
     ];
-    let packages = clade_images::package_closure(&["fio"], &WITHOUT, &Source::default(), &Silent);
+    let packages = clade_images::package_closure(&["fio"], &WITHOUT, &source(), &Silent);
     let packages = unless_offline(test, packages)?;
     let programs = Unpacked::programs(&packages, &["fio"]).expect("intact packages");
     programs.unpack(folder).expect("room");

@@ -10,7 +10,8 @@ use clade_vmm::backends::Backends;
 use clade_vmm::machine::{Ended, Finished, Machine, MachineError, MachineHandle};
 use clade_vmm::spec::MachineConfig;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+use super::images::engine;
+use super::seconds;
 
 /// What the guest says when it takes input (ENQ).
 const READY: &str = "\u{5}";
@@ -47,6 +48,7 @@ impl Guest {
         backends: &Backends,
     ) -> (Machine, impl FnOnce(Machine) -> Self + use<>) {
         let config = MachineConfig {
+            engine: engine(),
             kernel: Some(image.kernel.clone()),
             initrd: Some(image.initrd.clone()),
             cmdline: format!("{} clade.stdin=pipe", image.cmdline),
@@ -93,7 +95,7 @@ impl Guest {
         let started = Instant::now();
         let mut text = self.transcript.text.lock().expect("lock");
         while !text.contains(what) {
-            let left = PATIENCE.saturating_sub(started.elapsed());
+            let left = seconds(120).saturating_sub(started.elapsed());
             assert!(!left.is_zero(), "no {what:?} in {text:?}");
             text = self
                 .transcript

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::images::{alone, mini};
-use super::{Finished, Home};
+use super::{Finished, Home, timeout};
 
 /// Its name.
 pub(crate) const NAME: &str = "box";
@@ -24,7 +24,7 @@ impl Machine {
             home: Home::with_cache(),
         };
         machine.done(&[&["run", "-d", "--name", NAME], options, &["mini"]].concat());
-        machine.done(&["wait", NAME, "--for", "ready", "--timeout", "50"]);
+        machine.done(&["wait", NAME, "--for", "ready", "--timeout", &timeout(50)]);
         Some(machine)
     }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,21 @@ pub(crate) mod registry;
 pub(crate) mod shell;
 
 /// Longer than anything takes here, on a busy host too.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) fn long() -> Duration {
+    seconds(60)
+}
+
+/// So many seconds, times `CLADE_TEST_PATIENCE` if that is set: some hosts are much slower than others.
+pub(crate) fn seconds(number: u64) -> Duration {
+    let factor = std::env::var("CLADE_TEST_PATIENCE").ok();
+    let factor: u64 = factor.map_or(1, |text| text.parse().expect("a factor"));
+    Duration::from_secs(number * factor)
+}
+
+/// The same as an argument, for `--timeout`.
+pub(crate) fn timeout(number: u64) -> String {
+    seconds(number).as_secs().to_string()
+}
 
 /// Folders of a user who never ran Clade, and knows no mirror.
 pub(crate) struct Home {
@@ -136,7 +151,7 @@ impl Finished {
 
 /// Waits for a command and everything that it says.
 pub(crate) fn finish(child: Child) -> Finished {
-    finish_within(child, LONG)
+    finish_within(child, long())
 }
 
 /// The same, for one that may take longer.
@@ -165,7 +180,7 @@ fn read_in_background(stream: Option<impl Read + Send + 'static>) -> thread::Joi
 
 /// Waits for a process, but not for ever.
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
-    wait_within(child, LONG)
+    wait_within(child, long())
 }
 
 fn wait_within(child: &mut Child, patience: Duration) -> ExitStatus {
@@ -182,10 +197,19 @@ fn wait_within(child: &mut Child, patience: Duration) -> ExitStatus {
     }
 }
 
+/// Ends a thread that looks at it, also when a test fails.
+pub(crate) struct SetAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < LONG, "it never came that {what}");
+        assert!(start.elapsed() < long(), "it never came that {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
