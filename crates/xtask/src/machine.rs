@@ -21,8 +21,12 @@ pub(crate) struct Machine {
     pub(crate) cpus: u32,
     /// MiB.
     pub(crate) memory: u32,
-    /// How long it may run.
+    /// How long it may run, or a test in it.
     pub(crate) seconds: u64,
+    /// Whether it reaches what this host reaches.
+    pub(crate) network: bool,
+    /// A file with the file system that is its `/disk`, where it keeps its user's data.
+    pub(crate) disk: Option<PathBuf>,
     /// Where the messages of its kernel go.
     pub(crate) log: Option<PathBuf>,
 }
@@ -33,6 +37,8 @@ impl Default for Machine {
             cpus: 1,
             memory: 4096,
             seconds: 600,
+            network: false,
+            disk: None,
             log: None,
         }
     }
@@ -65,12 +71,19 @@ impl Machine {
             .stdout(Stdio::piped());
         let mut qemu = Running(command.spawn().map_err(|error| started(&error))?);
         let lines = lines_of(&mut qemu.0)?;
-        let end = Instant::now() + Duration::from_secs(self.seconds);
+        let patience = Duration::from_secs(self.seconds);
+        let mut end = Instant::now() + patience;
         loop {
             match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(text) => match text.strip_prefix("@@ exit ") {
                     Some(status) => return status_of(status),
-                    None => line(&text),
+                    None => {
+                        // What comes next may take as long again.
+                        if text.starts_with("@@ ") {
+                            end = Instant::now() + patience;
+                        }
+                        line(&text);
+                    }
                 },
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     return Err(format!(
@@ -119,6 +132,15 @@ impl Machine {
             .arg("-serial")
             .arg(format!("file:{}", log.display()))
             .stderr(Stdio::null());
+        if self.network {
+            // Not 10.0.2.0/24, which is what Clade's guests have.
+            command.args(["-nic", "user,model=virtio-net-pci,net=10.0.3.0/24"]);
+        }
+        if let Some(disk) = &self.disk {
+            let file = disk.display();
+            let drive = format!("file={file},format=raw,if=virtio,discard=unmap,cache=unsafe");
+            command.args(["-drive", &drive]);
+        }
         command
     }
 }

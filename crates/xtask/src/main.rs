@@ -33,7 +33,9 @@ const USAGE: &str = "usage: cargo xtask test-kvm [OPTION...] [TEST...]
   --mini                put the image mini there, too
   --tests PACKAGE       build a package's tests and put them into /root/tests
   --log FILE            where the messages of its kernel go
-  --time SECONDS        how long it may run (default 600)";
+  --network             it reaches what this host reaches
+  --disk FILE           a file with an ext4 file system: /disk, where its user's data are kept
+  --time SECONDS        how long it may run, or each program of tests (default 600)";
 
 /// What the command line asked for.
 struct Options {
@@ -73,6 +75,8 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
             "--memory" => options.machine.memory = number(&word, &value()?)?,
             "--time" => options.machine.seconds = number(&word, &value()?)?.into(),
             "--log" => options.machine.log = Some(PathBuf::from(value()?)),
+            "--network" => options.machine.network = true,
+            "--disk" => options.machine.disk = Some(PathBuf::from(value()?)),
             "--file" => options.system.add_file(&value()?)?,
             "--clade" => options.system.add_clade()?,
             "--mini" => options.system.add_mini()?,

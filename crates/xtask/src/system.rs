@@ -14,17 +14,29 @@ use crate::programs;
 /// The script that runs as PID 1.
 const INIT: &str = include_str!("../guest/init");
 /// What some tests ask for an opinion, if this host has it.
-const TOOLS: [&str; 4] = [
+const TOOLS: [&str; 8] = [
     "/usr/bin/ssh",
     "/usr/bin/qemu-img",
     "/sbin/e2fsck",
     "/sbin/mke2fs",
+    "/usr/bin/docker-registry",
+    "/usr/bin/skopeo",
+    "/etc/containers/policy.json",
+    "/etc/ssl/certs/ca-certificates.crt",
 ];
 const BUSYBOX: &str = "busybox-static";
 /// UEFI for the machine's own guests, and what it starts.
 const FIRMWARE: [&str; 2] = ["ovmf", "systemd-boot-efi"];
 /// Those of the machine itself, and what guests without it are given.
-const MODULES: [&str; 5] = ["kvm_amd", "ext4", "loop", "tun", "button"];
+const MODULES: [&str; 7] = [
+    "kvm_amd",
+    "ext4",
+    "loop",
+    "tun",
+    "button",
+    "virtio_net",
+    "virtio_blk",
+];
 /// What the kernel's package wants of a system that is installed.
 const WITHOUT: [&str; 5] = [
     "initramfs-tools",
@@ -33,6 +45,13 @@ const WITHOUT: [&str; 5] = [
     "linux-base-cloud-amd64",
     "linux-initramfs-tool",
 ];
+/// What fio's package wants and the tests' fio does not.
+const WITHOUT_FIO: [&str; 4] = [
+    "adduser",
+    "init-system-helpers",
+    "openssl-provider-legacy",
+    "python3",
+];
 /// Its cache, where its `clade` looks for the image `mini`, and tests for Debian's packages.
 const CACHE: &str = "cache/clade";
 const MINI: &str = "images/amd64/mini/trixie";
@@ -40,6 +59,8 @@ const MINI: &str = "images/amd64/mini/trixie";
 const RECORDS: &str = "suites/trixie/amd64";
 /// Where people and scripts find it.
 const CLADE: &str = "usr/bin/clade";
+/// Size in bytes; the host gives what is used.
+const DISK_SIZE: u64 = 32 << 30;
 /// Where tests of a package go.
 pub(crate) const TESTS: &str = "root/tests";
 
@@ -224,6 +245,23 @@ impl System {
     }
 }
 
+/// Makes an empty disk for the machine, a sparse file.
+pub(crate) fn make_disk(path: &Path) -> Result<(), String> {
+    let wrong =
+        |error: &dyn std::fmt::Display| format!("{} cannot be made: {error}", path.display());
+    let folder = path.parent().ok_or("a disk needs a folder")?;
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| wrong(&error))?;
+    let options = clade_ext4::Options {
+        size: DISK_SIZE,
+        ..clade_ext4::Options::default()
+    };
+    let (file, name) = file.into_parts();
+    let disk = clade_ext4::Builder::new(file, &options);
+    disk.and_then(clade_ext4::Builder::finish)
+        .map_err(|error| wrong(&error))?;
+    name.persist(path).map_err(|error| wrong(&error))
+}
+
 /// Why what the machine is made of cannot be had, if that is for want of a network.
 pub(crate) fn out_of_reach() -> Option<String> {
     let all = packages().and_then(|_| mini()).and_then(|_| for_tests());
@@ -254,7 +292,14 @@ fn packages() -> Result<Vec<Package>, Error> {
 /// What tests make images of, and firmware.
 fn for_tests() -> Result<Vec<Package>, Error> {
     let names: Vec<_> = FIRMWARE.into_iter().chain([BUSYBOX]).collect();
-    clade_images::package_files(&names, &source(), &Told)
+    let mut packages = clade_images::package_files(&names, &source(), &Told)?;
+    packages.extend(clade_images::package_closure(
+        &["fio"],
+        &WITHOUT_FIO,
+        &source(),
+        &Told,
+    )?);
+    Ok(packages)
 }
 
 fn source() -> Source {
