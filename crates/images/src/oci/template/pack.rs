@@ -44,6 +44,12 @@ pub(super) fn plain(bytes: &[u8], folder: &Path) -> Result<Content, Error> {
     })
 }
 
+/// What so many bytes can become at most: what cannot be compressed takes nine bits for eight where the encoder
+/// uses DEFLATE's fixed codes (RFC 1951, section 3.2.6).
+pub(super) fn longest(size: u64) -> u64 {
+    size.saturating_add(size / 8 + (64 << 10))
+}
+
 fn compress(mut from: impl Read, mut to: impl Write, progress: &dyn Progress) -> io::Result<()> {
     let zeros = vec![0; PIECE];
     // Emptiness, which disks have a lot of, is worth patience: once.
@@ -87,6 +93,30 @@ fn member(bytes: &[u8], level: Compression) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_compressed_is_no_longer_than_it_may_be() {
+        let mut state = 1u64;
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            0x90 | (state >> 33) as u8
+        })
+        .take(5 << 20)
+        .collect();
+        let mut packed = Vec::new();
+        compress(&bytes[..], &mut packed, &crate::Silent).expect("memory");
+        assert!(packed.len() as u64 <= longest(bytes.len() as u64));
+        let noise: Vec<u8> = bytes
+            .iter()
+            .zip(bytes.iter().skip(7))
+            .map(|(a, b)| a.wrapping_mul(*b))
+            .collect();
+        let mut packed = Vec::new();
+        compress(&noise[..], &mut packed, &crate::Silent).expect("memory");
+        assert!(packed.len() as u64 <= longest(noise.len() as u64));
+    }
     use crate::Silent;
     use crate::oci::decompress::decompress;
 

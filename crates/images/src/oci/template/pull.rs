@@ -11,6 +11,7 @@ use clade_store::{FileName, Lock, Sha256};
 use super::TemplateRequest;
 use super::contents::Packed;
 use super::document::Artifact;
+use super::pack::longest;
 use crate::archive::Setup;
 use crate::oci::cache::{Cache, LOCK};
 use crate::oci::decompress::decompress;
@@ -157,9 +158,7 @@ fn check_files(artifact: &Artifact, manifest: &Manifest, name: &str) -> Result<(
         let Some(record) = manifest.files.get(file) else {
             return Err(wrong(format!("{file} does not belong into it")));
         };
-        // What cannot be compressed becomes a little longer.
-        let most = record.size.saturating_add(record.size / 64 + (64 << 10));
-        if descriptor.size > most {
+        if descriptor.size > longest(record.size) {
             return Err(wrong(format!("{file} is larger than it could be")));
         }
     }
