@@ -14,7 +14,7 @@ use std::sync::MutexGuard;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::images::{alone, mini};
+use common::images::{alone, is_emulated, mini, skip};
 use common::pty::Terminal;
 use common::{Finished, Home, finish, long, read_until, timeout, wait, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -150,6 +150,33 @@ fn name_of(path: &std::path::Path) -> String {
 
 fn json(done: &Finished) -> serde_json::Value {
     serde_json::from_str(done.stdout()).expect("JSON")
+}
+
+/// What only those do that go on from it is translated before the first of the user's does.
+#[test]
+fn a_warm_image_is_practised_with() {
+    let test = "a warm image is practised with";
+    if !is_emulated(test) {
+        return;
+    }
+    if let Err(lacks) = clade_emulate::translator_support() {
+        return skip(test, format!("the host lacks {}", lacks.join(", ")));
+    }
+    let Some((user, warm)) = User::with_warm_image(test) else {
+        return;
+    };
+    let image = user.warm_images().pop().expect("one");
+    let written = |name: &str| {
+        let meta = fs::metadata(image.join(name)).expect("a file of it");
+        meta.modified().expect("a time")
+    };
+    assert!(written("code.cache") > written("snapshot.json"));
+    assert_eq!(user.boot_of(&[]), warm);
+    let machines = user.warm_folder().join("machines");
+    let left: Vec<_> = fs::read_dir(machines).expect("a folder").collect();
+    let left = left.into_iter().flatten().map(|entry| entry.path());
+    let folders: Vec<_> = left.filter(|path| path.is_dir()).collect();
+    assert!(folders.is_empty(), "{folders:?}");
 }
 
 #[test]

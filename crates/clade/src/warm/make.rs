@@ -1,10 +1,16 @@
 //! Making a warm image: a machine of its own boots, which nobody else ever sees, and is frozen.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use clade_manager::{Goal, Host, Machine, Machines, Order, State, Waited, WarmImages};
+use clade_guest::Command;
+use clade_manager::{
+    CloneOrder, Goal, Host, Machine, Machines, Order, Started, State, Waited, WarmImages,
+};
+use clade_store::FileName;
 use clade_vmm::control::{Connection, Request};
 use clade_vmm::outcome::Outcome;
+use clade_vmm::spec::EngineKind;
 
 use super::{Shape, Wish};
 use crate::errand::Console;
@@ -14,6 +20,12 @@ use crate::{root_disk, settle, size};
 
 /// A guest that is not ready after this time never will be.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How many commands a machine is practised with: what runs more than twice is translated.
+const TIMES: usize = 4;
+
+/// So much time services have to take note of what a guest is told.
+const REST: Duration = Duration::from_secs(2);
 
 /// Bytes that must be free on the disk: what is left over is the user's.
 const SPACE: u64 = 2 << 30;
@@ -38,6 +50,10 @@ pub(crate) fn make(wish: &Wish) -> Result<(), Failure> {
     images.machines().list()?;
     images.trim()?;
     let made = check_room(&images, &wish.shape).and_then(|()| boot_and_freeze(&images, wish));
+    if made.is_ok() && wish.shape.config.engine == EngineKind::Emulate {
+        // Without it, machines of the image are slower at first.
+        let _ = practise(&images, &wish.key);
+    }
     if let Err(Failure::Told(reason)) = &made {
         images.note_failure(&wish.key, reason);
     }
@@ -97,15 +113,23 @@ fn boot_and_freeze(images: &WarmImages, wish: &Wish) -> Result<(), Failure> {
     if let Some(root) = root {
         root_disk::add(&mut draft, root)?;
     }
-    let (started, connection) = draft.start(machine_process::command())?;
+    let begun = draft.start(machine_process::command())?;
+    while_it_runs(machines, begun, |machine| freeze(machine, wish))
+}
+
+/// Does something with a machine, which ends behind it, and with this process.
+fn while_it_runs(
+    machines: &Machines,
+    (started, connection): (Started, Connection),
+    work: impl FnOnce(&Machine) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let machine = machines.find(&started.spec.id)?;
     let Connection { sender, receiver } = connection;
-    // It ends with this process.
     sender.request(&Request::Attach { size: None })?;
     let console = Console::listen(receiver)?;
-    let frozen = freeze(&machine, wish);
+    let done = work(&machine);
     console.end(&sender);
-    frozen
+    done
 }
 
 fn freeze(machine: &Machine, wish: &Wish) -> Result<(), Failure> {
@@ -119,5 +143,46 @@ fn freeze(machine: &Machine, wish: &Wish) -> Result<(), Failure> {
     }
     settle::rehearse(machine)?;
     machine.freeze(&wish.key, None, &mut |_| ())?;
+    Ok(())
+}
+
+/// Has a machine go on from the warm image as those of the user's will, and gives the image what was translated
+/// for what only such a machine does: a guest is told who it is, and its services take note.
+fn practise(images: &WarmImages, key: &FileName) -> Result<(), Failure> {
+    let Some(image) = images.get(key)? else {
+        return Ok(());
+    };
+    let machines = images.machines();
+    let order = CloneOrder {
+        names: vec![None],
+        temporary: true,
+        of_image: true,
+        ..CloneOrder::default()
+    };
+    let mut done = Ok(());
+    machines.clone_snapshot(&image, &order, &machine_process::command, &mut |made| {
+        for begun in made {
+            done = while_it_runs(machines, begun, |machine| {
+                use_it(machine)?;
+                Ok(machine.teach(&image)?)
+            });
+        }
+        Ok::<(), Failure>(())
+    })?;
+    done
+}
+
+/// What is done with every machine.
+fn use_it(machine: &Machine) -> Result<(), Failure> {
+    let mut connection = settle::enter(machine)?;
+    for _ in 0..TIMES {
+        let (process, streams) = connection.run(Command {
+            arguments: vec!["true".to_owned()],
+            ..Command::default()
+        })?;
+        drop(streams);
+        process.wait()?;
+    }
+    thread::sleep(REST);
     Ok(())
 }

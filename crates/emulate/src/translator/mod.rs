@@ -42,7 +42,7 @@ use clade_riscv::isa::Op;
 use code_memory::{CodeMemory, CodeWriter};
 use emit::Options;
 pub(crate) use host::lacks;
-use pages::{Known, Pages, Span, read_page};
+use pages::{Pages, Span, read_page};
 use perf_map::PerfMap;
 use persisted::{CODE_START, Identity, Persisted};
 pub(crate) use reading::for_reading;
@@ -57,8 +57,9 @@ use crate::tuning::Tuning;
 const SEGMENTS: u32 = 8;
 /// What the smallest code memory has.
 const MIN_SEGMENT: usize = 128 << 10;
-/// Enough for what a guest does from day to day; most that a distribution's boot leaves is never run again.
-const MAX_SAVED: usize = 32 << 20;
+/// What a clone of Debian enters until it is idle takes half of it; most that a distribution's boot leaves is never
+/// run again.
+const MAX_SAVED: usize = 64 << 20;
 /// So little new code is not worth a file of its own.
 const MIN_SAVED: usize = 512 << 10;
 /// More than any unit of a real program needs; one that is made to need more is interpreted.
@@ -177,7 +178,7 @@ impl Translator {
         Some(Self {
             cache: Mutex::new(Cache {
                 writer,
-                pages: Pages::new(guest.pages(), inherited),
+                pages: Pages::new(inherited),
                 unsaved: 0,
                 segments: Segments {
                     start,
@@ -228,7 +229,8 @@ impl Translator {
             return Ok(false);
         };
         let mut cache = self.lock();
-        let little = cache.unsaved < MIN_SAVED || cache.unsaved < cache.segments.used_in_all() / 8;
+        let all = cache.segments.used_in_all().min(MAX_SAVED);
+        let little = cache.unsaved < MIN_SAVED || cache.unsaved < all / 8;
         if little && !anyway {
             return Ok(false);
         }
@@ -248,10 +250,9 @@ impl Translator {
     fn lookup(&self, core: &Core, at: HostAddress) -> Option<CodeOffset> {
         let number = core.shared.memory.page_number(at)?;
         let now = self.fences.load(Ordering::SeqCst);
-        match self.lock().pages.get((number, at), core.jit.fence, now) {
-            Known::Page(page) => page.find(offset_in_page(at)),
-            Known::No => None,
-        }
+        let mut cache = self.lock();
+        let page = cache.pages.get((number, at), core.jit.fence, now)?;
+        page.find(offset_in_page(at))
     }
 
     /// As [`Translator::lookup`], for the executor.
@@ -328,7 +329,7 @@ impl Translator {
         let entry = offset_in_page(at);
         let number = core.shared.memory.page_number(at)?;
         let room = cache.segments.reserve(&mut cache.pages, self, core)?;
-        let page = cache.pages.claim(number, &source, now)?;
+        let page = cache.pages.claim(number, &source, now);
         if let Some(code) = page.find(entry) {
             return Some(Code(code));
         }

@@ -6,10 +6,10 @@
 //! enters is compared with memory first, unless that was done since by anybody.
 
 use std::arch::x86_64::{_mm256_setzero_si256, _mm256_testz_si256};
-use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use clade_engine::PAGE_SIZE;
+use rustc_hash::FxHashMap;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::assembler::CodeOffset;
@@ -45,64 +45,84 @@ const MAX_DETOURS: u8 = 16;
 
 /// A page with translated code.
 pub(super) struct Page {
-    /// The lines of the page that have something that was translated, in order: many pages have little.
-    source: Cow<'static, [Line]>,
-    /// What was translated.
-    covered: Cow<'static, Offsets>,
-    /// Code by the offset of its first instruction, ordered.
-    entries: Cow<'static, [Entry]>,
-    /// Where all its code is.
-    spans: Cow<'static, [Span]>,
-    /// The fence after which `source` was last seen to equal memory; `None` before it ever was.
+    /// What is known of it, unless there is something of this process's own.
+    inherited: Record<'static>,
+    /// Most pages of a clone are as they were inherited, and take next to no memory.
+    own: Option<Box<OwnRecord>>,
+    /// The fence after which what was translated was last seen to equal memory; `None` before it ever was.
     verified: Option<u64>,
     /// The segments of the code memory that hold its code, as bits.
     segments: u32,
     detours: u8,
 }
 
+/// As [`Record`].
+struct OwnRecord {
+    covered: Offsets,
+    source: Vec<Line>,
+    entries: Vec<Entry>,
+    spans: Vec<Span>,
+}
+
+impl From<Record<'_>> for OwnRecord {
+    fn from(record: Record<'_>) -> Self {
+        Self {
+            covered: record.covered.clone(),
+            source: record.source.to_vec(),
+            entries: record.entries.to_vec(),
+            spans: record.spans.to_vec(),
+        }
+    }
+}
+
 impl Page {
     fn new(fence: u64) -> Self {
+        static NOTHING: Offsets = Offsets::new();
+        let nothing = Record {
+            covered: &NOTHING,
+            source: &[],
+            entries: &[],
+            spans: &[],
+        };
         Self {
-            source: Cow::default(),
-            covered: Cow::Owned(Offsets::new()),
-            entries: Cow::default(),
-            spans: Cow::default(),
             verified: Some(fence),
+            ..Self::inherit(nothing)
+        }
+    }
+
+    /// What is inherited, which was not compared with memory yet.
+    fn inherit(inherited: Record<'static>) -> Self {
+        Self {
+            inherited,
+            own: None,
+            verified: None,
             segments: 0,
             detours: 0,
         }
     }
 
-    /// What is inherited, which was not compared with memory yet.
-    fn inherit(record: Record<'static>) -> Self {
-        Self {
-            source: Cow::Borrowed(record.source),
-            covered: Cow::Borrowed(record.covered),
-            entries: Cow::Borrowed(record.entries),
-            spans: Cow::Borrowed(record.spans),
-            verified: None,
-            ..Self::new(0)
+    fn record(&self) -> Record<'_> {
+        match &self.own {
+            Some(own) => Record {
+                covered: &own.covered,
+                source: &own.source,
+                entries: &own.entries,
+                spans: &own.spans,
+            },
+            None => self.inherited,
         }
     }
 
-    fn record(&self) -> Record<'_> {
-        Record {
-            covered: &self.covered,
-            source: &self.source,
-            entries: &self.entries,
-            spans: &self.spans,
-        }
+    /// What is known, to be changed.
+    fn own(&mut self) -> &mut OwnRecord {
+        self.own
+            .get_or_insert_with(|| Box::new(self.inherited.into()))
     }
 
     pub(super) fn find(&self, offset: u16) -> Option<CodeOffset> {
-        let index = self.position(offset).ok()?;
-        Some(self.entries[index].code)
-    }
-
-    fn position(&self, offset: u16) -> Result<usize, usize> {
-        let offset = u32::from(offset);
-        self.entries
-            .binary_search_by_key(&offset, |entry| entry.offset)
+        let entries = self.record().entries;
+        let index = position(entries, offset).ok()?;
+        Some(entries[index].code)
     }
 
     /// Adds the code of a unit in `segment`, made from the parcels in `covered` of `source`, for which
@@ -115,27 +135,25 @@ impl Page {
         (segment, span): (u32, Span),
     ) {
         self.segments |= 1 << segment;
-        let offsets = self.covered.to_mut();
+        let own = self.own();
         for offset in covered {
-            offsets.insert(offset);
+            own.covered.insert(offset);
         }
-        let lines = self.covered.lines().map(|line| line_of(source, line));
-        let mut kept = Vec::with_capacity(self.covered.lines().count());
+        let lines = own.covered.lines().map(|line| line_of(source, line));
+        let mut kept = Vec::with_capacity(own.covered.lines().count());
         kept.extend(lines);
-        self.source = Cow::Owned(kept);
+        own.source = kept;
         for &(offset, code) in entries {
             let entry = Entry {
                 offset: offset.into(),
                 code,
             };
-            let position = self.position(offset);
-            let entries = self.entries.to_mut();
-            match position {
-                Ok(index) => entries[index] = entry,
-                Err(index) => entries.insert(index, entry),
+            match position(&own.entries, offset) {
+                Ok(index) => own.entries[index] = entry,
+                Err(index) => own.entries.insert(index, entry),
             }
         }
-        self.spans.to_mut().push(span);
+        own.spans.push(span);
     }
 
     /// Whether the guest's page that `at` is in has exactly these lines. Harts look at every page that
@@ -143,8 +161,9 @@ impl Page {
     #[target_feature(enable = "avx")]
     fn equals_memory(&self, at: HostAddress) -> bool {
         let start = at.0 & !(PAGE - 1);
+        let known = self.record();
         let mut differences = _mm256_setzero_si256();
-        for (line, kept) in self.covered.lines().zip(self.source.iter()) {
+        for (line, kept) in known.covered.lines().zip(known.source) {
             // SAFETY: reads one line of a page of live RAM, as `read_page`, and `kept`. Other harts
             // may write to the page meanwhile: that is no data race in the sense of the language, as
             // the reads are not its own.
@@ -178,12 +197,15 @@ impl Page {
 
     /// Whether what was translated is what `now` holds. The rest is brought up to date.
     fn agrees(&mut self, now: &[u64; PAGE / 8]) -> bool {
-        for (index, line) in self.covered.lines().enumerate() {
-            let old = &self.source[index];
+        let Record {
+            covered, source, ..
+        } = self.record();
+        let mut is_current = true;
+        for (old, line) in source.iter().zip(covered.lines()) {
             let new = line_of(now, line);
             let differs = (0..LINE).any(|quad| {
                 let difference = old[quad] ^ new[quad];
-                let covered = self.covered.of_quad(line, quad);
+                let covered = covered.of_quad(line, quad);
                 (0..4).any(|parcel| {
                     covered >> parcel & 1 != 0 && difference >> (16 * parcel) & 0xffff != 0
                 })
@@ -191,21 +213,27 @@ impl Page {
             if differs {
                 return false;
             }
-            if *old != new {
-                self.source.to_mut()[index] = new;
-            }
+            is_current &= *old == new;
+        }
+        if !is_current {
+            let own = self.own();
+            let lines = own.covered.lines().map(|line| line_of(now, line));
+            own.source = lines.collect();
         }
         true
     }
 }
 
-/// All pages with translated code, by their numbers.
+/// Where the entry for this offset is, or would be.
+fn position(entries: &[Entry], offset: u16) -> Result<usize, usize> {
+    entries.binary_search_by_key(&u32::from(offset), |entry| entry.offset)
+}
+
+/// All pages with translated code.
 pub(super) struct Pages {
-    /// Which of `pages` a page of the guest's is, plus [`FIRST`]; or one of the values below it.
-    slots: Vec<u32>,
-    /// Boxed, as most of a guest's code is inherited, and comes one page at a time.
-    pages: Vec<Option<Box<Page>>>,
-    free: Vec<u32>,
+    /// By their numbers, as far as they were looked for; `None` where nothing is known of one. Boxed, as most are
+    /// inherited and come one at a time.
+    pages: FxHashMap<u32, Option<Box<Page>>>,
     inherited: Option<&'static Persisted>,
     /// How many pages were taken over from what is inherited.
     taken_over: u64,
@@ -213,27 +241,10 @@ pub(super) struct Pages {
     changed: u64,
 }
 
-/// Nothing is known but what may be inherited.
-const UNKNOWN: u32 = 0;
-/// Nothing was translated, and there is nothing to inherit.
-const NOTHING: u32 = 1;
-const FIRST: u32 = 2;
-
-/// Whether there is code for an address.
-pub(super) enum Known<'a> {
-    /// There is a page, and it is as memory has it.
-    Page(&'a mut Page),
-    /// Nothing was translated, or it has changed since.
-    No,
-}
-
 impl Pages {
-    /// For a guest of so many pages.
-    pub(super) fn new(pages: usize, inherited: Option<&'static Persisted>) -> Self {
+    pub(super) fn new(inherited: Option<&'static Persisted>) -> Self {
         Self {
-            slots: vec![UNKNOWN; pages],
-            pages: Vec::new(),
-            free: Vec::new(),
+            pages: FxHashMap::default(),
             inherited,
             taken_over: 0,
             changed: 0,
@@ -248,153 +259,83 @@ impl Pages {
         self.taken_over
     }
 
-    /// Which of `pages` the page `number` is.
-    fn index(&self, number: u32) -> Option<usize> {
-        let slot = self.slots.get(number as usize)?;
-        slot.checked_sub(FIRST).map(|index| index as usize)
-    }
-
-    /// The page `number`, which `at` is in, for a hart that executed `fence` last; `now` is the count of
-    /// all fences.
+    /// The page `number`, which `at` is in, if there is code of it and it is as memory has it, for a hart that
+    /// executed `fence` last; `now` is the count of all fences.
     pub(super) fn get(
         &mut self,
         (number, at): (u32, HostAddress),
         fence: u64,
         now: u64,
-    ) -> Known<'_> {
-        if self.slots.get(number as usize) == Some(&UNKNOWN) {
-            self.inherit(number);
-        }
-        let Some(index) = self.index(number) else {
-            return Known::No;
-        };
-        let stale = self.pages[index]
-            .as_ref()
-            .is_none_or(|page| page.verified < Some(fence));
-        if stale {
-            let agrees = self.pages[index].as_mut().is_some_and(|page| {
-                // SAFETY: the translator is not made without AVX.
-                let equal = unsafe { page.equals_memory(at) };
-                equal || page.agrees(&read_page(at))
-            });
-            if !agrees {
-                self.drop_changed(number);
-                return Known::No;
+    ) -> Option<&mut Page> {
+        let known = self.pages.entry(number).or_insert_with(|| {
+            let record = self.inherited?.page(number)?;
+            self.taken_over += 1;
+            Some(Box::new(Page::inherit(record)))
+        });
+        let page = known.as_mut()?;
+        if page.verified < Some(fence) {
+            // SAFETY: the translator is not made without AVX.
+            let equal = unsafe { page.equals_memory(at) };
+            if !equal && !page.agrees(&read_page(at)) {
+                *known = None;
+                self.changed += 1;
+                return None;
             }
+            page.verified = Some(now);
         }
-        match &mut self.pages[index] {
-            Some(page) => {
-                if stale {
-                    page.verified = Some(now);
-                }
-                Known::Page(page)
-            }
-            None => Known::No,
-        }
+        known.as_deref_mut()
     }
 
     /// The page `number` to add code to, which `source` is to be the origin of. What was translated
     /// from something else is forgotten.
-    pub(super) fn claim(
-        &mut self,
-        number: u32,
-        source: &[u64; PAGE / 8],
-        now: u64,
-    ) -> Option<&mut Page> {
-        let agrees =
-            |page: &mut Option<Box<Page>>| page.as_mut().is_some_and(|page| page.agrees(source));
-        let index = match self.index(number) {
-            Some(index) if agrees(&mut self.pages[index]) => index,
-            _ => {
-                self.drop_changed(number);
-                self.insert(number, Page::new(now))?
-            }
-        };
-        self.pages[index].as_deref_mut()
-    }
-
-    /// Takes over what is inherited of a page, if anything is. Whether memory has it is still to be seen.
-    fn inherit(&mut self, number: u32) {
-        let record = self.inherited.and_then(|inherited| inherited.page(number));
-        self.taken_over += u64::from(record.is_some());
-        match record {
-            Some(record) => {
-                self.insert(number, Page::inherit(record));
-            }
-            None => {
-                self.remove(number, NOTHING);
-            }
+    pub(super) fn claim(&mut self, number: u32, source: &[u64; PAGE / 8], now: u64) -> &mut Page {
+        let known = self.pages.entry(number).or_default();
+        if known.as_mut().is_some_and(|page| !page.agrees(source)) {
+            *known = None;
+            self.changed += 1;
         }
-    }
-
-    fn insert(&mut self, number: u32, page: Page) -> Option<usize> {
-        let slot = self.slots.get_mut(number as usize)?;
-        let page = Box::new(page);
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.pages[index as usize] = Some(page);
-                index
-            }
-            None => {
-                self.pages.push(Some(page));
-                self.pages.len() as u32 - 1
-            }
-        };
-        *slot = index + FIRST;
-        Some(index as usize)
-    }
-
-    /// Forgets the page `number`, if there is one, for `slot`.
-    fn remove(&mut self, number: u32, slot: u32) -> bool {
-        let index = self.index(number);
-        if let Some(slot_of) = self.slots.get_mut(number as usize) {
-            *slot_of = slot;
-        }
-        if let Some(index) = index {
-            self.pages[index] = None;
-            self.free.push(index as u32);
-        }
-        index.is_some()
-    }
-
-    /// Forgets the page `number`, if there is one: memory holds something else.
-    fn drop_changed(&mut self, number: u32) {
-        self.changed += u64::from(self.remove(number, NOTHING));
+        known.get_or_insert_with(|| Box::new(Page::new(now)))
     }
 
     /// Counts a jump out of inherited code of the page `number` to code that was translated since.
     /// Returns whether there were so many that the page's code was given up, to be made anew.
     pub(super) fn count_detour(&mut self, number: u32) -> bool {
-        let page = self
-            .index(number)
-            .and_then(|index| self.pages[index].as_mut());
-        let Some(page) = page else {
+        let Some(known) = self.pages.get_mut(&number) else {
             return false;
         };
-        page.detours += 1;
-        page.detours >= MAX_DETOURS && self.remove(number, NOTHING)
+        let is_given_up = known.as_mut().is_some_and(|page| {
+            page.detours += 1;
+            page.detours >= MAX_DETOURS
+        });
+        if is_given_up {
+            *known = None;
+        }
+        is_given_up
     }
 
     /// Forgets every page that has code in `segment`.
     pub(super) fn forget_segment(&mut self, segment: u32) {
-        for number in 0..self.slots.len() as u32 {
-            let has_code = |index: usize| {
-                let page = self.pages[index].as_ref();
-                page.is_some_and(|page| page.segments >> segment & 1 != 0)
-            };
-            if self.index(number).is_some_and(has_code) {
-                self.remove(number, UNKNOWN);
-            }
-        }
+        self.pages.retain(|_, known| {
+            let page = known.as_deref();
+            page.is_none_or(|page| page.segments >> segment & 1 == 0)
+        });
     }
 
     /// What is known for another process: of the pages that were entered last, as many as have so many
     /// bytes of code together.
     pub(super) fn records(&self, code_bytes: usize) -> Records {
-        let mut all: Vec<_> = (0..self.slots.len() as u32)
-            .filter_map(|number| self.record(number))
-            .collect();
-        all.sort_by_key(|&(_, entered, _)| Reverse(entered));
+        let own = self.pages.iter().filter_map(|(&number, known)| {
+            let page = known.as_ref()?;
+            Some((number, page.verified, page.record()))
+        });
+        let inherited = self.inherited.iter().flat_map(|inherited| {
+            let left = |number: &u32| !self.pages.contains_key(number);
+            let numbers = inherited.numbers().filter(left);
+            numbers.filter_map(|number| Some((number, None, inherited.page(number)?)))
+        });
+        let mut all: Vec<_> = own.chain(inherited).collect();
+        // When it was last entered: which fence was the latest then.
+        all.sort_by_key(|&(number, entered, _)| (Reverse(entered), number));
         let mut room = code_bytes;
         let mut chosen: Vec<_> = all
             .into_iter()
@@ -410,16 +351,6 @@ impl Pages {
             records.add(number, &record);
         }
         records
-    }
-
-    /// What is known of the page `number`, and when it was last entered: which fence was the latest then.
-    fn record(&self, number: u32) -> Option<(u32, Option<u64>, Record<'_>)> {
-        if self.slots[number as usize] == UNKNOWN {
-            let record = self.inherited?.page(number)?;
-            return Some((number, None, record));
-        }
-        let page = self.pages[self.index(number)?].as_ref()?;
-        Some((number, page.verified, page.record()))
     }
 }
 

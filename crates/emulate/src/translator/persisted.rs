@@ -107,6 +107,7 @@ struct RecordHead {
 }
 
 /// What is known of a page.
+#[derive(Clone, Copy)]
 pub(super) struct Record<'a> {
     pub(super) covered: &'a Offsets,
     pub(super) source: &'a [Line],
@@ -195,6 +196,11 @@ impl Persisted {
     pub(super) fn code_page(&self, offset: usize) -> [u64; PAGE / 8] {
         <[u64; PAGE / 8]>::read_from_prefix(&self.code[offset..])
             .map_or([0; PAGE / 8], |(page, _)| page)
+    }
+
+    /// The numbers of the guest's pages of which something is known.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.index.iter().map(|entry| entry.page)
     }
 
     /// What is known of the guest's page of this number, and undamaged.

@@ -74,7 +74,7 @@ pub(super) const LINE: usize = 2 * u64::BITS as usize / 8;
 pub(super) struct Offsets([u64; 32]);
 
 impl Offsets {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self([0; 32])
     }
 

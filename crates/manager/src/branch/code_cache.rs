@@ -2,13 +2,20 @@
 //! machines share. It may be lost, so nothing here fails: whoever misses it translates again.
 
 use std::fs::{self, File, Permissions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use clade_store::link_or_copy;
-use clade_store::snapshots::CODE_CACHE;
+use clade_store::snapshots::{CODE_CACHE, Snapshot};
+use clade_vmm::control::{Event, Request};
 
-use crate::Error;
+use crate::machine::Next;
+use crate::{Error, Machine};
+
+/// No code cache takes so long to write.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One that is being written.
 const NEW: &str = "code.cache.new";
@@ -43,6 +50,41 @@ pub(super) fn clear(folder: &Path, has_memory: bool) {
     finish(folder, false);
     if !has_memory {
         let _ = fs::remove_file(folder.join(CODE_CACHE));
+    }
+}
+
+impl Machine {
+    /// Gives `snapshot`, which the machine went on from, what the machine's engine has made of code since: those
+    /// who go on from it later begin with that.
+    ///
+    /// # Errors
+    /// When the machine does not run, or the file cannot be written. The snapshot is as it was then.
+    pub fn teach(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let folder = snapshot.folder();
+        let file = create(folder)?;
+        let saved = self.save_code_cache(&file);
+        finish(folder, matches!(saved, Ok(true)));
+        saved.map(drop)
+    }
+
+    fn save_code_cache(&self, file: &File) -> Result<bool, Error> {
+        let mut connection = self.connect()?;
+        self.tell(&connection, &Request::SaveCodeCache)?;
+        loop {
+            let reason = match self.next_event(&mut connection, PATIENCE)? {
+                Next::Event(Event::SendFiles) => {
+                    let sent = connection.sender.files(&[file.as_fd()]);
+                    sent.map_err(|error| self.no_answer(error.to_string()))?;
+                    continue;
+                }
+                Next::Event(Event::CodeCacheSaved { written }) => return Ok(written),
+                Next::Event(Event::Failed { reason }) => reason,
+                Next::Event(_) => continue,
+                Next::Gone => "it has ended meanwhile".to_owned(),
+                Next::Silence => "it takes too long".to_owned(),
+            };
+            return Err(self.no_answer(reason));
+        }
     }
 }
 

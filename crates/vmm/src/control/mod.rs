@@ -63,6 +63,9 @@ pub enum Request {
     Resume,
     /// Keep the machine as it is, in files that are sent ([`Sender::files`]) once it asks for them.
     Snapshot(SnapshotOrder),
+    /// Write what the engine has made of the guest's code to a file, which is empty and is sent
+    /// ([`Sender::files`]) once the machine asks for it.
+    SaveCodeCache,
     /// Stop the machine at once.
     Stop,
     /// Say how the machine is.
@@ -102,7 +105,7 @@ pub enum Event {
         /// Whether it was paused before.
         changed: bool,
     },
-    /// Send the files for a snapshot.
+    /// Send the files that what was asked for needs.
     SendFiles,
     /// So much of the machine's memory was written for a snapshot.
     SnapshotProgress {
@@ -118,6 +121,11 @@ pub enum Event {
         /// Of each disk, in order, whether its new layer is in use nevertheless; those that are not
         /// named are as they were.
         switched: Vec<bool>,
+    },
+    /// The answer to [`Request::SaveCodeCache`].
+    CodeCacheSaved {
+        /// Whether there was anything.
+        written: bool,
     },
     /// What was asked for cannot be done; the text is for people.
     Failed {

@@ -142,6 +142,9 @@ impl ControlServer {
                 Ok(Some(FromClient::Request(Request::Snapshot(order)))) => {
                     self.snapshot(&reader, consumer, order);
                 }
+                Ok(Some(FromClient::Request(Request::SaveCodeCache))) => {
+                    self.save_code_cache(&reader, consumer);
+                }
                 Ok(Some(FromClient::Request(request))) => self.answer(consumer, &request),
                 Ok(Some(FromClient::Input(bytes))) => {
                     if let Err(error) = self.hub.input(consumer, bytes) {
@@ -199,7 +202,7 @@ impl ControlServer {
             Request::Stop => self.stop.stop(),
             Request::Status => self.hub.post(consumer, Event::Status(self.status())),
             // These concern the connection.
-            Request::Detach | Request::Snapshot(_) => {}
+            Request::Detach | Request::Snapshot(_) | Request::SaveCodeCache => {}
         }
     }
 

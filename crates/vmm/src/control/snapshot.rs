@@ -12,6 +12,9 @@ use super::server::ControlServer;
 use super::{Event, files};
 use crate::machine::{MemoryFiles, SnapshotFiles};
 
+/// What is said when there is no machine at the moment.
+const NOT_NOW: &str = "the machine is just starting or ending";
+
 /// How a machine is to be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotOrder {
@@ -87,13 +90,10 @@ impl ControlServer {
         order: SnapshotOrder,
         switched: &mut Vec<bool>,
     ) -> Result<Event, String> {
-        self.hub.post(consumer, Event::SendFiles);
-        // The client sends nothing else before it was asked to.
-        let files = files::receive(reader.get_ref(), order.files());
-        let files = files.map_err(|error| error.to_string())?;
+        let files = self.receive_files(reader, consumer, order.files())?;
         let files = order.with(files, self.hub.is_guest_ready());
         let (Some(files), Some(machine)) = (files, self.stop.machine()) else {
-            return Err("the machine is just starting or ending".to_owned());
+            return Err(NOT_NOW.to_owned());
         };
         let mut told = 0;
         let mut copied = |pages: u64| {
@@ -107,5 +107,35 @@ impl ControlServer {
             .snapshot(files, switched, &mut copied)
             .map(Event::SnapshotTaken)
             .map_err(|error| error.to_string())
+    }
+
+    /// Takes a file from the client behind `reader`, and writes what the engine has made of the guest's code to
+    /// it.
+    pub(super) fn save_code_cache(&self, reader: &BufReader<UnixStream>, consumer: u64) {
+        let saved = self.receive_files(reader, consumer, 1).and_then(|files| {
+            let [file] = &files[..] else {
+                return Err(NOT_NOW.to_owned());
+            };
+            let machine = self.stop.machine().ok_or(NOT_NOW)?;
+            machine
+                .save_code_cache(file)
+                .map_err(|error| error.to_string())
+        });
+        let event = match saved {
+            Ok(written) => Event::CodeCacheSaved { written },
+            Err(reason) => Event::Failed { reason },
+        };
+        self.hub.post(consumer, event);
+    }
+
+    /// Asks the client behind `reader` for files; it sends nothing else before it was asked to.
+    fn receive_files(
+        &self,
+        reader: &BufReader<UnixStream>,
+        consumer: u64,
+        count: usize,
+    ) -> Result<Vec<File>, String> {
+        self.hub.post(consumer, Event::SendFiles);
+        files::receive(reader.get_ref(), count).map_err(|error| error.to_string())
     }
 }

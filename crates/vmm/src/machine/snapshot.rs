@@ -203,6 +203,15 @@ impl MachineHandle {
         };
         saving.finish(&mut base, &state, pause)
     }
+
+    /// Writes what the engine has made of the guest's code to `file`, which is empty. Returns whether there
+    /// was anything.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_code_cache(&self, file: &File) -> io::Result<bool> {
+        self.0.board.engine().save_code_cache(file, true)
+    }
 }
 
 /// Memory that is being written to a new layer.
