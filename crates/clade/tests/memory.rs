@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 
 use common::Home;
+use common::images::{alone, mini};
 use common::machine::Machine;
 
 const MIB: u64 = 1 << 20;
@@ -69,4 +70,36 @@ fn what_a_guest_frees_and_what_it_can_spare_goes_back_to_the_host() {
         "{}",
         stopped.stderr
     );
+}
+
+/// The size that a refusal of too little memory names.
+fn least_memory(home: &Home, cpus: &str, image: &str) -> String {
+    let options = ["--memory", "64M", "--cpus", cpus];
+    let refused = home.run(&[&["run", "-d"], &options[..], &[image]].concat());
+    assert_eq!(refused.code, Some(125), "{refused:?}");
+    let (_, size) = refused
+        .stderr
+        .split_once("--memory` at least ")
+        .expect("a remedy");
+    size.trim().trim_end_matches('.').to_owned()
+}
+
+#[test]
+fn an_image_gets_ready_in_the_memory_that_it_asks_for_at_least() {
+    if mini("the least memory").is_none() {
+        return;
+    }
+    let _alone = alone();
+    let home = Home::with_cache();
+    for cpus in ["1", "4"] {
+        let least = least_memory(&home, cpus, "mini");
+        let run = ["run", "--memory", &least, "--cpus", cpus, "mini", "--"];
+        let done = home.run(&[&run[..], &["nproc"]].concat());
+        assert_eq!(
+            (done.code, done.stdout().trim()),
+            (Some(0), cpus),
+            "{done:?}"
+        );
+    }
+    assert!(home.machines().is_empty());
 }

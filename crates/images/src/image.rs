@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::{Architecture, Archive, DEFAULT_SUITE, PackageRecord, Setup, check_suite};
 use crate::kept::Stamp;
-use crate::{Error, Progress, Silent, kept, mini};
+use crate::{Error, LeastMemory, Progress, Silent, kept, mini};
 
 pub(crate) const MINI: &str = "mini";
 const MINI_DESCRIPTION: &str =
@@ -45,6 +45,8 @@ pub struct Image {
     /// without echo and prompt. With the latter the guest writes ENQ (0x05) when it is ready for
     /// input: what is sent earlier is echoed. EOT (0x04) at the start of a line ends the input.
     pub cmdline: String,
+    /// What its guests need to get ready.
+    pub least_memory: LeastMemory,
     /// One line about it for people.
     pub description: String,
     /// What `uname -r` says in the guest.
@@ -338,6 +340,7 @@ impl Folder {
             kernel: path(&manifest.kernel),
             initrd: path(&manifest.initrd),
             cmdline: "console=hvc0 quiet panic=-1".to_owned(),
+            least_memory: LeastMemory::new(self.architecture, manifest.initrd.size, 0),
             description: MINI_DESCRIPTION.to_owned(),
             kernel_version: manifest.kernel_version.clone(),
             packages: manifest

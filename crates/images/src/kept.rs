@@ -32,6 +32,11 @@ impl Stamp {
         })
     }
 
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Whether the file is still there and as it was.
     pub(crate) fn holds(&self, path: &Path) -> bool {
         Self::of(path).is_ok_and(|now| now == *self)

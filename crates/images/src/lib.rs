@@ -28,6 +28,7 @@ mod http;
 mod image;
 mod initramfs;
 mod kept;
+mod memory;
 mod mini;
 mod mirror;
 mod modules;
@@ -48,6 +49,7 @@ pub use fetch::{Package, Source};
 pub use firmware::{Firmware, FirmwareName};
 pub use image::{Image, ImageSummary, Request};
 pub use initramfs::{Boot, BootParts};
+pub use memory::LeastMemory;
 pub use mirror::{Mirror, find_mirror};
 pub use oci::{
     OciImage, OciProcess, OciRequest, Pushed, RemoteTemplate, TemplateRequest,

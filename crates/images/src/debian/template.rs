@@ -18,7 +18,7 @@ use crate::archive::{Architecture, DEFAULT_SUITE, PackageRecord, Setup};
 use crate::fetch::Package;
 use crate::image::ImageSummary;
 use crate::kept::{self, Stamp};
-use crate::{Error, Progress, Silent};
+use crate::{Error, LeastMemory, Progress, Silent};
 
 const DESCRIPTION: &str = "Debian with systemd, apt and SSH, on a disk of its own";
 
@@ -26,6 +26,8 @@ const DESCRIPTION: &str = "Debian with systemd, apt and SSH, on a disk of its ow
 const DISK_SIZE: u64 = 16 << 30;
 /// Space on the host that building takes at most, in bytes, without `--include`.
 const NEEDED_SPACE: u64 = 2 << 30;
+/// Memory that systemd and what it starts need until the guest is ready, in bytes.
+const SYSTEM_MEMORY: u64 = 54 << 20;
 
 /// Changes whenever this module makes something else from the same packages and files.
 const RECIPE: &str = "1";
@@ -86,6 +88,8 @@ pub struct DebianImage {
     pub disk: PathBuf,
     /// The kernel's command line.
     pub cmdline: String,
+    /// What its guests need to get ready.
+    pub least_memory: LeastMemory,
     /// What `uname -r` says in the guest.
     pub kernel_version: String,
     /// The Debian packages that it was built from, as `(name, version)`.
@@ -476,6 +480,11 @@ impl Folder {
             initrd: path(&manifest.initrd),
             disk: path(&manifest.disk),
             cmdline: "console=hvc0 quiet".to_owned(),
+            least_memory: LeastMemory::new(
+                self.architecture,
+                manifest.initrd.stamp.size(),
+                SYSTEM_MEMORY,
+            ),
             kernel_version: manifest.kernel_version.clone(),
             packages: manifest
                 .packages

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use clade_guest::Key;
-use clade_images::{DebianRequest, Image, Request, Source};
+use clade_images::{DebianRequest, Image, LeastMemory, Request, Source};
 use clade_manager::Order;
 use clade_vmm::spec::{CpuModel, EngineKind, Interrupts, MachineConfig, Tier};
 
@@ -15,7 +15,7 @@ use crate::firmware::FirmwareOption;
 use crate::first_boot::OwnMachine;
 use crate::oci::OciMachine;
 use crate::progress::Shown;
-use crate::{arch, remote, volume};
+use crate::{arch, remote, size, volume};
 
 /// What a kernel of one's own gets if nothing else is said. A panic resets at once, so that it is
 /// noticed; the console is the one that the device tree names.
@@ -109,6 +109,7 @@ impl Run {
             + &remote::for_our_init(&Key::of_user()?)
             + &own;
         let name = oci.map_or(&image.name, |oci| &oci.image.name).clone();
+        check_memory(&name, image.least_memory, &order.config)?;
         Ok(Plan::of_mini(image, name, cmdline, order))
     }
 
@@ -164,6 +165,7 @@ impl Plan {
     /// `words` are added to the image's own on the kernel's command line.
     fn of_debian(request: &DebianRequest, words: &str, mut order: Order) -> Result<Self, Failure> {
         let image = clade_images::ensure_debian(request, &OwnMachine, &Shown::new())?;
+        check_memory(&image.name, image.least_memory, &order.config)?;
         let title = format!("{} · Debian {}", image.name, image.kernel_version);
         order.image = Some(image.name);
         order.config.kernel = Some(image.kernel);
@@ -185,6 +187,24 @@ impl Plan {
         order.config.cmdline = cmdline;
         Self::without_disk(order, title)
     }
+}
+
+/// Refuses a machine in which a guest of the image would never get ready.
+fn check_memory(image: &str, least: LeastMemory, config: &MachineConfig) -> Result<(), Failure> {
+    let needed = least.with_cpus(config.cpus);
+    if config.memory >= needed {
+        return Ok(());
+    }
+    let cpus = match config.cpus {
+        1 => String::new(),
+        many => format!(" with {many} CPUs"),
+    };
+    Err(Failure::new(format!(
+        "{} of memory are too little for {image}{cpus}: its guest would never get ready\n\
+         Give `--memory` at least {}M.",
+        size::show(config.memory),
+        needed >> 20
+    )))
 }
 
 /// A kernel's command line, with what the init of our own images is to be told of this session, and
