@@ -46,6 +46,23 @@ impl FirmwareOption {
         matches!(self, Self::Known(_))
     }
 
+    /// Refuses what it would never look at: `unused` are options that were given and are for a kernel from
+    /// the host.
+    ///
+    /// # Errors
+    /// There is one, and this firmware boots from a disk.
+    pub(crate) fn check_unused(&self, unused: &[&str]) -> Result<(), Failure> {
+        let (Self::Known(name), [option, ..]) = (self, unused) else {
+            return Ok(());
+        };
+        let name = name.name();
+        Err(Failure::new(format!(
+            "--firmware {name} boots what is on a disk, and would not look at {option}\n\
+             Leave one of them out. A kernel starts without firmware, or below firmware of your own \
+             (`--firmware FILE`, as OpenSBI's fw_dynamic.bin)."
+        )))
+    }
+
     /// What to tell of it if it is for emulated machines only.
     pub(crate) fn emulated(&self) -> Option<Emulated> {
         match self {

@@ -56,6 +56,26 @@ fn wrong_command_lines() {
             &["run", "--kernel", kernel, "--tier", "fast"],
             &["fast", "auto, interpreter, translator"],
         ),
+        (
+            &["run", "--firmware", "edk2", "--kernel", kernel],
+            &[
+                "edk2 boots what is on a disk",
+                "--kernel",
+                "--firmware FILE",
+            ],
+        ),
+        (
+            &["run", "--firmware", "edk2", "mini"],
+            &["would not look at an image"],
+        ),
+        (
+            &["run", "--firmware", "edk2", "--cmdline", "quiet"],
+            &["would not look at --cmdline"],
+        ),
+        (
+            &["run", "--firmware", kernel, "--user-data", kernel],
+            &["--user-data", "edk2"],
+        ),
         (&["console"], &["MACHINE"]),
         (&["stop"], &["MACHINE"]),
     ];

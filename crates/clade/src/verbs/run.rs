@@ -273,6 +273,7 @@ impl Run {
             Machines::of_user()?.check_free(name)?;
         }
         SerialName::check_all(&self.serial).map_err(|error| Failure::new(error.to_string()))?;
+        self.check_firmware()?;
         let image = self.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         if !self.include.is_empty() && !clade_images::is_debian(image) {
             return Err(Failure::new(format!(
@@ -286,6 +287,27 @@ impl Run {
                 "a folder in the place of the guest's root (-v SRC:/) is for the image {DEFAULT_IMAGE} \
                  without a command: the folder's own /sbin/init runs"
             )));
+        }
+        Ok(())
+    }
+
+    /// Refuses what the firmware would not look at.
+    fn check_firmware(&self) -> Result<(), Failure> {
+        let Some(firmware) = &self.firmware else {
+            return Ok(());
+        };
+        let options = [
+            ("--kernel", self.kernel.is_some()),
+            ("an image", self.image.is_some()),
+            ("--cmdline", self.cmdline.is_some()),
+        ];
+        let given = options.into_iter().filter(|(_, given)| *given);
+        let given: Vec<_> = given.map(|(option, _)| option).collect();
+        firmware.check_unused(&given)?;
+        if self.user_data.is_some() && !firmware.boots_from_disk() {
+            return Err(Failure::new(
+                "--user-data is for a disk that --firmware edk2 or u-boot boots: nothing else has cloud-init",
+            ));
         }
         Ok(())
     }
