@@ -8,6 +8,7 @@ mod common;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::MutexGuard;
@@ -385,6 +386,43 @@ fn a_warm_image_that_is_damaged_is_dropped_and_the_machine_boots() {
     let layer = paths.find(stopped).expect("layer");
     fs::remove_file(layer).expect("layer");
     assert_ne!(user.boot_of(&["--name", "box"]), warm);
+}
+
+#[test]
+fn verify_finds_a_flipped_bit_in_a_warm_image_and_the_next_machine_leaves_another() {
+    const TEST: &str = "verify_finds_a_flipped_bit_in_a_warm_image";
+    let Some((user, warm)) = User::with_warm_image(TEST) else {
+        return;
+    };
+    let whole = user.done(&["verify"]);
+    assert_eq!(whole.stdout(), "the warm image of mini:trixie is whole\n");
+    let [image] = &user.warm_images()[..] else {
+        panic!("one warm image")
+    };
+    let files = fs::read_dir(image).expect("folder");
+    let mut paths = files.map(|file| file.expect("file").path());
+    let layer = paths.find(|path| name_of(path).ends_with(".mem"));
+    let layer = layer.expect("a layer of memory");
+    // The size and time of a file that a failing disk reads otherwise are as they were.
+    let modified = fs::metadata(&layer).and_then(|meta| meta.modified());
+    fs::set_permissions(&layer, fs::Permissions::from_mode(0o644)).expect("own file");
+    let file = fs::File::options().read(true).write(true).open(&layer);
+    let file = file.expect("layer");
+    let middle = file.metadata().expect("metadata").len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).expect("byte");
+    file.write_all_at(&[byte[0] ^ 1], middle).expect("byte");
+    file.set_modified(modified.expect("time")).expect("time");
+
+    let found = user.run(&["verify"]);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    assert!(found.stdout().contains(&name_of(&layer)), "{found:?}");
+    assert!(found.stdout().contains("was dropped"), "{found:?}");
+    assert!(user.warm_images().is_empty());
+    assert_eq!(user.done(&["verify"]).stdout(), "");
+    assert_ne!(user.boot_of(&[]), warm);
+    user.wait_for_warm_images(1);
+    user.done(&["verify"]);
 }
 
 #[test]

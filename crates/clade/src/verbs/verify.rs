@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clade_images::Progress;
-use clade_manager::{Error, Machine, Machines, Snapshot, SnapshotNames};
+use clade_manager::{Error, Machine, Machines, Snapshot, SnapshotNames, machine_of};
+use clade_store::FileName;
 use clade_store::digest::{FileRecord, Verifier};
 use clade_store::snapshots::Unreadable;
 use serde::Serialize;
@@ -12,14 +13,16 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::progress::Shown;
 use crate::snapshots::{self, Meant};
-use crate::table;
+use crate::{table, warm};
 
 /// The exit status when something is damaged.
 const DAMAGED: u8 = 1;
 
 /// Read snapshots, templates and suspended machines as a whole, and say whether they are as they were made.
 ///
-/// The exit status is 0 if they are, and 1 if anything is damaged, of which each file is named.
+/// Without NAME, warm images are read as well, and damaged ones dropped: the next machine of that image boots,
+/// and leaves another. The exit status is 0 if all is as it was made, and 1 if anything is damaged, of which
+/// each file is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
     /// The snapshots, MACHINE@TAG or ids, templates and suspended machines; all if there is none.
@@ -37,6 +40,8 @@ struct Whole {
     files: Vec<(PathBuf, FileRecord)>,
     /// What is known to be wrong already.
     damage: Vec<String>,
+    /// The key of what is a warm image, which goes if it is damaged.
+    warm: Option<FileName>,
 }
 
 /// How it was found, as `verify --json` shows it.
@@ -47,6 +52,8 @@ struct Row {
     whole: bool,
     /// What is wrong with it.
     damage: Vec<String>,
+    /// Whether it was only a warm image, and has been dropped.
+    dropped: bool,
 }
 
 impl Verify {
@@ -64,13 +71,13 @@ impl Verify {
             let unreadable = kept.unreadable.iter().chain(&templates.unreadable);
             let unreadable = unreadable.map(Whole::of_unreadable);
             let readable = snapshots.chain(prepared).chain(suspended);
-            readable.chain(unreadable).collect()
+            readable.chain(unreadable).chain(warm_images()?).collect()
         } else {
             let texts = self.names.iter();
             let found = texts.map(|text| find(&machines, &names, text));
             found.collect::<Result<Vec<_>, _>>()?
         };
-        let rows = verify(chosen);
+        let rows = verify(chosen)?;
         if self.json {
             table::print_json(&rows)?;
         } else {
@@ -99,6 +106,28 @@ fn find(machines: &Machines, names: &SnapshotNames, text: &str) -> Result<Whole,
     }
 }
 
+/// The warm images, which have no names.
+fn warm_images() -> Result<Vec<Whole>, Failure> {
+    let kept = warm::images()?.machines().templates()?;
+    let kept = kept.list().map_err(Error::from)?;
+    let readable = kept.snapshots.iter().map(|image| {
+        let machine = machine_of(image).ok();
+        let of = machine.and_then(|machine| machine.image);
+        let name = format!("the warm image of {}", of.as_deref().unwrap_or("an image"));
+        (Whole::of(image, name), &image.name)
+    });
+    let unreadable = kept.unreadable.iter().map(|one| {
+        let mut whole = Whole::of_unreadable(one);
+        "a warm image".clone_into(&mut whole.name);
+        (whole, &one.name)
+    });
+    let all = readable.chain(unreadable).map(|(whole, key)| Whole {
+        warm: Some(key.clone()),
+        ..whole
+    });
+    Ok(all.collect())
+}
+
 impl Whole {
     fn of_snapshot(snapshot: &Snapshot, names: &SnapshotNames) -> Self {
         Self::of(snapshot, names.get(snapshot).to_owned())
@@ -117,6 +146,7 @@ impl Whole {
                 .map(|(name, record)| (snapshot.path(name), *record))
                 .collect(),
             damage: Vec::new(),
+            warm: None,
         }
     }
 
@@ -131,6 +161,7 @@ impl Whole {
             name: machine.spec.name.clone(),
             files,
             damage,
+            warm: None,
         })
     }
 
@@ -140,11 +171,13 @@ impl Whole {
             name: one.name.to_string(),
             files: Vec::new(),
             damage: vec![one.reason.to_string()],
+            warm: None,
         }
     }
 }
 
-fn verify(chosen: Vec<Whole>) -> Vec<Row> {
+/// Reads all. What is lost with nothing is dropped when it is damaged.
+fn verify(chosen: Vec<Whole>) -> Result<Vec<Row>, Failure> {
     let shown = Shown::new();
     let files = chosen.iter().flat_map(|one| &one.files);
     let size: u64 = files.map(|(_, record)| record.size).sum();
@@ -162,21 +195,36 @@ fn verify(chosen: Vec<Whole>) -> Vec<Row> {
             let found = verifier.verify(record, path, &mut |bytes| shown.advance(bytes));
             damage.extend(found.err().map(|error| error.to_string()));
         }
-        Row {
+        let dropped = one.warm.filter(|_| !damage.is_empty());
+        if let Some(key) = &dropped {
+            let images = warm::images()?;
+            if images.get(key).is_ok_and(|image| image.is_none()) {
+                // It gave way to others while it was read.
+                return Ok(None);
+            }
+            images.remove(key)?;
+        }
+        Ok(Some(Row {
             id: one.id,
             name: one.name,
             whole: damage.is_empty(),
             damage,
-        }
+            dropped: dropped.is_some(),
+        }))
     };
-    let rows = chosen.into_iter().map(&mut row).collect();
+    let rows = chosen.into_iter().filter_map(|one| row(one).transpose());
+    let rows = rows.collect();
     shown.finish();
     rows
 }
 
 impl Row {
     fn lines(&self) -> Vec<String> {
-        let word = if self.whole { "whole" } else { "damaged" };
+        let word = match (self.whole, self.dropped) {
+            (true, _) => "whole",
+            (false, false) => "damaged",
+            (false, true) => "damaged, and was dropped: the next machine of that image boots",
+        };
         let mut lines = vec![format!("{} is {word}", self.name)];
         lines.extend(self.damage.iter().map(|damage| format!("  {damage}")));
         lines
