@@ -5,7 +5,7 @@ use std::env;
 use std::io::Write;
 
 use clade_images::{Architecture, OciImage, OciProcess, OciRequest, cpio};
-use clade_manager::Draft;
+use clade_manager::{Draft, Machines};
 
 use crate::failure::Failure;
 use crate::progress::Shown;
@@ -28,6 +28,18 @@ pub(crate) fn fetch(
         refresh,
     };
     Ok(clade_images::ensure_oci(&request, &Shown::new())?)
+}
+
+/// Removes what was fetched, or remembered of registries, and is needed no longer.
+pub(crate) fn sweep() -> Result<(), Failure> {
+    clade_images::sweep_parts(|| {
+        let machines = Machines::of_user()?;
+        let (templates, snapshots) = (machines.templates()?, machines.snapshots()?);
+        // Of a snapshot's content a template may be made.
+        let kept = [templates.list()?.snapshots, snapshots.list()?.snapshots].concat();
+        let files = kept.iter().flat_map(|one| one.manifest.files.values());
+        Ok(files.map(|file| file.blake3).collect())
+    })
 }
 
 /// What the user says about an OCI image's process.

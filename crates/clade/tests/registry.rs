@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -162,6 +163,7 @@ fn assert_comes_elsewhere(world: &World, web1: &str, web2: &str, whole: u64) {
     // What was fetched is in the template, and nowhere else.
     let blobs = fs::read_dir(home.path("cache/clade/oci/blobs")).expect("folder");
     assert_eq!(blobs.count(), 0);
+    assert_is_forgotten_with_its_template(&home);
     // What comes from a registry is known to be there.
     let third = format!("{}/third", line.host);
     let back = home.run(&["template", "push", "mine", &third, "--json"]);
@@ -169,6 +171,24 @@ fn assert_comes_elsewhere(world: &World, web1: &str, web2: &str, whole: u64) {
         parsed(&back)["there"].as_u64() >= second["fetched"].as_u64(),
         "{back:?}"
     );
+}
+
+/// Where contents are is remembered as long as a template has them.
+fn assert_is_forgotten_with_its_template(home: &Home) {
+    let contents = || {
+        let folder = fs::read_dir(home.path("cache/clade/oci/contents")).expect("folder");
+        folder.count()
+    };
+    let all = contents();
+    let removed = |name: &str| {
+        let removed = home.run(&["template", "rm", name]);
+        assert_eq!(removed.code, Some(0), "{removed:?}");
+    };
+    removed("same");
+    assert_eq!(contents(), all, "they are those of 'mine', too");
+    removed("t1");
+    let left = contents();
+    assert!(0 < left && left < all, "{left} of {all}");
 }
 
 /// Other programs know what it is.
@@ -325,6 +345,27 @@ fn what_is_damaged_does_not_come_in() {
     assert_eq!(parsed(&pull(&home, &web, "x"))["name"], "x");
 }
 
+/// Templates are removed over and over while others are pulled: none is disturbed, and in the end nothing
+/// is left.
+fn swept_while_others_pull(home: &Home, reference: &str) {
+    let is_pulled_and_removed = |name: &str| {
+        parsed(&pull(home, reference, name));
+        let removed = home.run(&["template", "rm", name]);
+        assert_eq!(removed.code, Some(0), "{removed:?}");
+    };
+    thread::scope(|scope| {
+        for name in ["one", "two"] {
+            scope.spawn(move || (0..5).for_each(|_| is_pulled_and_removed(name)));
+        }
+    });
+    // Who removed while the other pulled left all as it was; now nobody does.
+    is_pulled_and_removed("last");
+    for folder in ["blobs", "contents"] {
+        let left = fs::read_dir(home.path("cache/clade/oci").join(folder)).expect("folder");
+        assert_eq!(left.count(), 0, "{folder}");
+    }
+}
+
 #[test]
 fn what_breaks_off_goes_on_where_it_was() {
     let test = "what_breaks_off_goes_on_where_it_was";
@@ -368,7 +409,8 @@ fn what_breaks_off_goes_on_where_it_was() {
     killed_at_any_time(&home, &world.at("web"));
 }
 
-/// Who is killed leaves a template or none.
+/// Who is killed leaves a template or none, and what it fetched only until something is removed, unless
+/// somebody else pulls then.
 fn killed_at_any_time(home: &Home, reference: &str) {
     let start = Instant::now();
     parsed(&pull(home, reference, "x"));
@@ -378,7 +420,7 @@ fn killed_at_any_time(home: &Home, reference: &str) {
     for n in 1..10 {
         let arguments = ["template", "pull", reference, "--name", "x"];
         let mut clade = home.clade(&arguments).spawn().expect("clade");
-        std::thread::sleep(usual * n / 10);
+        thread::sleep(usual * n / 10);
         clade.kill().expect("kill");
         clade.wait().expect("wait");
         let listed = home.run(&["template", "ls", "--json"]);
@@ -395,6 +437,7 @@ fn killed_at_any_time(home: &Home, reference: &str) {
         }
     }
     assert!(unfinished > 2, "{unfinished}");
+    swept_while_others_pull(home, reference);
     parsed(&pull(home, reference, "x"));
     let run = home.run(&["run", "x", "--", "cat", "/tmp/state"]);
     assert_eq!(

@@ -67,6 +67,11 @@ impl Setup {
         Ok(Lock::acquire(&self.lock_path(what), waiting)?)
     }
 
+    /// Locks `what` if no other process has, for itself or with others.
+    pub(crate) fn try_lock(&self, what: &str) -> Result<Option<Lock>, Error> {
+        Ok(Lock::try_acquire(&self.lock_path(what))?)
+    }
+
     /// Waits until no other process has locked `what` for itself.
     pub(crate) fn share(&self, what: &str, progress: &dyn Progress) -> Result<Lock, Error> {
         let waiting = || tell_of_wait(what, progress);

@@ -60,6 +60,8 @@ pub use unpacked::Unpacked;
 
 use std::path::PathBuf;
 
+use clade_store::digest::Blake3;
+
 use archive::Setup;
 
 /// Makes an image ready to boot: from the cache if it is there and intact, without a network, else
@@ -150,6 +152,18 @@ pub fn remove(
         }
     }
     removed
+}
+
+/// Removes parts of OCI images and of templates in registries that were fetched and that no image needs,
+/// and forgets where in registries contents are that are not in `contents`: those of templates, as they
+/// are by the time that nobody else pushes or pulls. While somebody does, nothing is removed.
+///
+/// # Errors
+/// That of `contents`; a file cannot be removed.
+pub fn sweep_parts<E: From<Error>>(
+    contents: impl FnOnce() -> Result<Vec<Blake3>, E>,
+) -> Result<(), E> {
+    oci::sweep_parts(&Setup::of_user()?, contents)
 }
 
 /// Makes an OCI image ready to be mounted: from the cache if it is there, without a network, else

@@ -43,6 +43,7 @@ impl Pull {
         let before = built(arch)?;
         let (name, version) = if clade_images::is_oci(&self.image) {
             let image = oci::fetch(&self.image, arch, self.insecure_registry, true)?;
+            oci::sweep()?;
             (image.name, format!("sha256:{}", image.digest))
         } else if clade_images::is_debian(&self.image) {
             self.debian(arch)?

@@ -8,7 +8,7 @@ use clade_manager::Machines;
 
 use crate::failure::Failure;
 use crate::progress::Shown;
-use crate::{arch, choice, root_disk, warm};
+use crate::{arch, choice, oci, root_disk, warm};
 
 /// Remove images that were fetched; machines made from them stay as they are.
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,7 @@ impl Rmi {
                 }
             }
         }
+        oci::sweep()?;
         failed.map_or(Ok(ExitCode::SUCCESS), Err)
     }
 }

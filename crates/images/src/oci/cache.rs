@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use clade_store::digest::Blake3;
 use clade_store::{Lock, Sha256};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -68,8 +69,8 @@ pub(crate) fn list(setup: &Setup) -> Vec<ImageSummary> {
 /// The file system's name in the folder of an image.
 const ROOT: &str = "root.ext4";
 
-/// Held, by several at a time, while an image is made and named, and by one alone while those
-/// without a name are removed.
+/// Held, by several at a time, while an image is made and named or a template pushed or pulled, and by one
+/// alone while what nobody needs is removed.
 pub(super) const LOCK: &str = "OCI images";
 
 /// Takes the name off an image, and removes what no other name needs.
@@ -95,6 +96,20 @@ pub(crate) fn remove(
     fs::remove_file(&record).map_err(|error| clade_store::Error::io("remove", &record, error))?;
     cache.sweep(needed)?;
     Ok(name)
+}
+
+/// Removes parts that no image needs, and forgets as what blobs contents are known that are not in
+/// `contents`, which is asked once nobody pushes or pulls. While somebody does, all stays for the next time.
+pub(crate) fn sweep_parts<E: From<Error>>(
+    setup: &Setup,
+    contents: impl FnOnce() -> Result<Vec<Blake3>, E>,
+) -> Result<(), E> {
+    let Some(_lock) = setup.try_lock(LOCK)? else {
+        return Ok(());
+    };
+    let cache = Cache::of(setup);
+    cache.sweep_blobs()?;
+    Ok(cache.sweep_contents(&contents()?)?)
 }
 
 fn describe(process: &OciProcess) -> String {
@@ -223,20 +238,25 @@ impl Cache {
             .pulled()
             .map(|pulled| pulled.digest.to_string())
             .collect();
+        sweep(&self.0.join("images"), |name, folder| {
+            named.contains(name) || kept::is_needed(&folder.join(ROOT), needed)
+        })?;
+        self.sweep_blobs()
+    }
+
+    /// Removes blobs that no image is made of that has a name.
+    fn sweep_blobs(&self) -> Result<(), Error> {
         let records = self
             .pulled()
             .filter_map(|pulled| self.record(pulled.digest));
         let blobs = records.flat_map(|record| record.blobs);
         let blobs: BTreeSet<String> = blobs.map(|blob| blob.to_string()).collect();
-        sweep(&self.0.join("images"), |name, folder| {
-            named.contains(name) || kept::is_needed(&folder.join(ROOT), needed)
-        })?;
         sweep(&self.0.join("blobs"), |name, _| blobs.contains(name))
     }
 }
 
 /// Removes what is in a folder but for what `keep` says of its name and path.
-fn sweep(folder: &Path, keep: impl Fn(&str, &Path) -> bool) -> Result<(), Error> {
+pub(super) fn sweep(folder: &Path, keep: impl Fn(&str, &Path) -> bool) -> Result<(), Error> {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry

@@ -16,5 +16,5 @@ mod template;
 pub use image::{OciImage, OciProcess, OciRequest};
 pub use template::{Pushed, RemoteTemplate, TemplateRequest, push};
 
-pub(crate) use cache::{list, remove};
+pub(crate) use cache::{list, remove, sweep_parts};
 pub(crate) use image::ensure;

@@ -15,6 +15,7 @@ use clade_manager::{Error, Machines, Snapshot};
 use clade_store::FileName;
 
 use crate::failure::Failure;
+use crate::oci;
 
 /// Keep prepared machines, from which new ones are made in milliseconds.
 ///
@@ -74,6 +75,7 @@ impl Rm {
             templates.remove(&file)?;
             print(name)?;
         }
+        oci::sweep()?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,6 +1,7 @@
 //! As what blobs, and where, the contents of files are known: so that what a registry has need not be
 //! compressed to find out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clade_store::Sha256;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::kept;
-use crate::oci::cache::Cache;
+use crate::oci::cache::{self, Cache};
 
 /// Repositories that are remembered for a content.
 const MAX_PLACES: usize = 8;
@@ -60,11 +61,23 @@ impl Packed {
     }
 }
 
+fn record_name(content: Blake3) -> String {
+    format!("{content}.json")
+}
+
 impl Cache {
+    fn contents(&self) -> PathBuf {
+        self.folder().join("contents")
+    }
+
     fn content_path(&self, content: Blake3) -> PathBuf {
-        self.folder()
-            .join("contents")
-            .join(format!("{content}.json"))
+        self.contents().join(record_name(content))
+    }
+
+    /// Forgets all but these.
+    pub(in crate::oci) fn sweep_contents(&self, needed: &[Blake3]) -> Result<(), Error> {
+        let needed: BTreeSet<_> = needed.iter().copied().map(record_name).collect();
+        cache::sweep(&self.contents(), |name, _| needed.contains(name))
     }
 
     /// The blob that a content is known to be.

@@ -12,7 +12,7 @@ use super::contents::Packed;
 use super::document::{Artifact, CONFIG, FILE};
 use super::pack::{pack, plain};
 use crate::archive::Setup;
-use crate::oci::cache::Cache;
+use crate::oci::cache::{Cache, LOCK};
 use crate::oci::document::Descriptor;
 use crate::oci::registry::{Purpose, Registry};
 use crate::{Error, Progress};
@@ -58,6 +58,8 @@ pub fn push(
     )?;
     registry.log_in()?;
     template.check()?;
+    // As long as this is held, nobody forgets what is learnt here.
+    let _lock = setup.share(LOCK, progress)?;
     let mut pushing = Pushing {
         template,
         registry,
