@@ -73,7 +73,8 @@ pub enum DiskError {
     /// The chain of backing files does not end.
     #[error(
         "a disk can have {limit} layers, and that of {path} has as many already, or stands on itself; \
-         `qemu-img convert` makes one file of them",
+         of a machine, those that no snapshot and no clone has become one when it starts or is resumed; \
+         `qemu-img convert` makes one file of any",
         path = path.display()
     )]
     Chain {

@@ -22,4 +22,4 @@ pub use disk::{Branching, Disk};
 pub use error::DiskError;
 pub use format::Format;
 pub use open::{capacity, files, open};
-pub use qcow2::create_overlay;
+pub use qcow2::{create_overlay, merge};

@@ -64,6 +64,7 @@ impl Machine {
         }
         now.forget_suspended()?;
         now.clear_unneeded(&now.spec, &[])?;
+        now.merge_layers();
         launch(&self.machines, &now.spec, &now.folder, lock, program, None)
     }
 

@@ -38,6 +38,11 @@ impl Staged {
         })
     }
 
+    /// What it is called so far, for those who open it by its name.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     /// The file as it is so far, for those who must do more than write one byte after the other.
     pub fn file(&self) -> &File {
         self.file.as_file()

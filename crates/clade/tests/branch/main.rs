@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
+mod history;
 mod kills;
 mod model;
 mod parallel;

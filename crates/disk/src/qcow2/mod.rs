@@ -2,6 +2,7 @@
 
 mod chain;
 mod frozen;
+mod merge;
 mod overlay;
 mod refcounts;
 mod stack;
@@ -16,6 +17,7 @@ use imago::file::File;
 use imago::io_buffers::{IoVector, IoVectorMut};
 
 pub(crate) use chain::{DEPTH_MAX, files};
+pub use merge::merge;
 pub use overlay::create_overlay;
 pub(crate) use stack::{Stack, capacity};
 

@@ -38,11 +38,6 @@ pub fn create_overlay(
 }
 
 fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<fs::File> {
-    if !size.is_multiple_of(512) {
-        return Err(io::Error::other(format!(
-            "{size} bytes are no whole sectors"
-        )));
-    }
     let backing = backing
         .to_str()
         .ok_or_else(|| io::Error::other("the name of the disk below is not UTF-8"))?;
@@ -51,12 +46,28 @@ fn create(path: &Path, backing: &Path, format: Format, size: u64) -> io::Result<
         .write(true)
         .create_new(true)
         .open(path)?;
-    let options = StorageOpenOptions::new().filename(path).write(true);
     let layer = file.try_clone()?;
-    let storage = File::from_open_file(file, options)?;
-    Qcow2::<File, FormatAccess<File>>::create_builder(storage)
-        .size(size)
-        .backing(backing.to_owned(), format.name().to_owned())
-        .create()?;
+    format_as_layer(file, path, Some((backing, format)), size)?;
     Ok(layer)
+}
+
+/// Makes an empty file an empty layer of `size` bytes, above `backing` if there is one.
+pub(super) fn format_as_layer(
+    file: fs::File,
+    path: &Path,
+    backing: Option<(&str, Format)>,
+    size: u64,
+) -> io::Result<()> {
+    if !size.is_multiple_of(512) {
+        return Err(io::Error::other(format!(
+            "{size} bytes are no whole sectors"
+        )));
+    }
+    let options = StorageOpenOptions::new().filename(path).write(true);
+    let storage = File::from_open_file(file, options)?;
+    let mut builder = Qcow2::<File, FormatAccess<File>>::create_builder(storage).size(size);
+    if let Some((name, format)) = backing {
+        builder = builder.backing(name.to_owned(), format.name().to_owned());
+    }
+    builder.create()
 }

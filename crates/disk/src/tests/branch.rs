@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use super::{Numbers, open, perform, qemu, read, text, write};
 use crate::{Branching, Disk, DiskError, Format, capacity, create_overlay};
 
-const CAPACITY: u64 = 3 << 20;
+pub(super) const CAPACITY: u64 = 3 << 20;
 
 /// A folder with a disk in it, whose topmost layer is the one with the highest number.
 struct Machine {
@@ -60,7 +60,7 @@ impl Machine {
     }
 }
 
-fn layer(folder: &Path, number: usize) -> PathBuf {
+pub(super) fn layer(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("root-{number}.qcow2"))
 }
 
@@ -70,7 +70,7 @@ fn writable(path: &Path) -> File {
 }
 
 /// Changes the disk, and the model with it.
-fn change(disk: &mut Disk, model: &mut [u8], numbers: &mut Numbers) {
+pub(super) fn change(disk: &mut Disk, model: &mut [u8], numbers: &mut Numbers) {
     for _ in 0..60 {
         let offset = numbers.below(CAPACITY / 512) * 512;
         let length = ((1 + numbers.below(300)) * 512).min(CAPACITY - offset);
@@ -107,7 +107,7 @@ fn change(disk: &mut Disk, model: &mut [u8], numbers: &mut Numbers) {
 }
 
 /// Sees by this crate and by QEMU that the chain below `top` holds `model`.
-fn assert_holds(top: &Path, model: &[u8]) {
+pub(super) fn assert_holds(top: &Path, model: &[u8]) {
     let mut disk = open(top, Format::Qcow2, true).expect("it may be read");
     assert!(read(&mut disk, 0, CAPACITY as usize).expect("read") == model);
     let flat = top.with_extension("flat");

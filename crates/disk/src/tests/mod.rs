@@ -4,6 +4,7 @@ mod branch;
 mod contents;
 mod damage;
 mod full;
+mod merge;
 mod overlay;
 mod sharing;
 
@@ -35,13 +36,18 @@ const BETWEEN_FORK_AND_EXEC: Duration = Duration::from_millis(500);
 
 /// Opens a disk, which somebody may still hold for a moment.
 fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskError> {
+    patiently(|| crate::open(path, format, read_only))
+}
+
+/// Does it, with disks that somebody may still hold for a moment.
+fn patiently<T>(attempt: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
     let began = Instant::now();
     loop {
-        match crate::open(path, format, read_only) {
+        match attempt() {
             Err(DiskError::InUse { .. }) if began.elapsed() < BETWEEN_FORK_AND_EXEC => {
                 thread::yield_now();
             }
-            opened => return opened,
+            done => return done,
         }
     }
 }

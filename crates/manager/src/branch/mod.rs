@@ -11,6 +11,7 @@ mod files;
 mod find;
 mod import;
 mod keep;
+mod merge;
 mod restore;
 mod restored;
 mod settle;

@@ -232,6 +232,7 @@ impl Machine {
         if saved != now.folder {
             now.clear_unneeded(&now.spec, &suspended.layers)?;
         }
+        now.merge_layers();
         let saved = Some(saved.as_path());
         let started = launch(&self.machines, &now.spec, &now.folder, lock, program, saved)?;
         // Before its guest does anything: it goes on from there once.
