@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use common::gate::{GUEST, Gate, USER};
 use common::images::{architecture, skip};
 use common::machine::{Machine, NAME};
 use common::oci_image::{digest, image_of};
@@ -281,6 +282,51 @@ fn what_is_no_template_and_who_may_not_are_refused() {
     let gone = world.try_push("none", &web);
     assert!(refused(&gone).contains("there is no template"), "{gone:?}");
     assert!(templates(&home).is_empty());
+}
+
+#[test]
+fn who_pushes_to_a_registry_with_tokens_asks_for_one_for_that() {
+    let test = "who_pushes_to_a_registry_with_tokens_asks_for_one_for_that";
+    let Some(world) = World::new(test, None) else {
+        return;
+    };
+    let gate = Gate::before(&world.registry);
+    let web = format!("{}/team/web:1", gate.host);
+    let home = &world.machine.home;
+    let log_in = |home: &Home, account: &str| {
+        let config = json!({"auths": {&gate.host: {"auth": account}}});
+        fs::create_dir_all(home.path(".docker")).expect("folder");
+        fs::write(home.path(".docker/config.json"), config.to_string()).expect("file");
+    };
+    let denied = || {
+        let done = world.try_push("t1", &web);
+        let said = refused(&done);
+        assert!(said.contains("does not let you write"), "{said}");
+        assert!(said.contains("docker login"), "{said}");
+        assert_eq!(world.registry.requests("PATCH"), 0);
+    };
+    denied();
+    log_in(home, GUEST);
+    denied();
+    assert_eq!(gate.given_for("team/web", "pull,push"), 0);
+    log_in(home, USER);
+    let pushed = world.push("t1", &web);
+    assert!(pushed["sent"].as_u64() >= Some(5), "{pushed}");
+    assert!(gate.given_for("team/web", "pull,push") > 0);
+    // What it may not take from another repository, it sends.
+    let copied = world.push("t1", &format!("{}/team/copy", gate.host));
+    assert_eq!(copied["digest"], pushed["digest"]);
+    assert_eq!(copied["there"], 0, "{copied}");
+
+    let other = Home::new();
+    let said = pull(&other, &web, "mine");
+    assert!(refused(&said).contains("docker login"), "{said:?}");
+    log_in(&other, GUEST);
+    assert_eq!(
+        parsed(&pull(&other, &web, "mine"))["digest"],
+        pushed["digest"]
+    );
+    assert_eq!(other.run(&["verify"]).stdout(), "mine is whole\n");
 }
 
 #[test]

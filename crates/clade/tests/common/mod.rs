@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub(crate) mod gate;
 pub(crate) mod guest;
 pub(crate) mod images;
 pub(crate) mod in_process;
