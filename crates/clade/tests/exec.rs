@@ -55,6 +55,8 @@ fn commands_run_in_a_guest() {
     a_terminal_is_one(&machine);
     several_run_at_once(&machine);
     a_reset_ends_them(&machine);
+    without_the_agent(&machine);
+    a_reset_ends_them(&machine);
     what_is_not_there_is_told(&machine);
 }
 
@@ -184,11 +186,23 @@ fn a_reset_ends_them(machine: &Machine) {
     let last = machine.shell("echo b >/proc/sysrq-trigger");
     for lost in [last, finish(child)] {
         assert_eq!(lost.code, Some(125), "{lost:?}");
-        assert!(lost.stderr.contains("the guest"), "{lost:?}");
+        let told = "the guest went away before the command ended";
+        assert!(lost.stderr.contains(told), "{lost:?}");
     }
     assert!(resetting.elapsed() < SOON, "{:?}", resetting.elapsed());
     machine.done(&["wait", NAME, "--for", "ready", "--timeout", &timeout(50)]);
     machine.run("test ! -e /tmp/before");
+}
+
+/// From here to the next reset commands go by SSH.
+fn without_the_agent(machine: &Machine) {
+    let of_command = "tr '\\0' ' ' </proc/$pid/cmdline | grep -q 'clade-agent commands'";
+    machine.shell(&format!(
+        "for pid in $(pidof clade-agent); do {of_command} && kill -9 $pid; done"
+    ));
+    wait_until("SSH serves commands", || {
+        machine.run("ps").contains("dropbear -i")
+    });
 }
 
 fn what_is_not_there_is_told(machine: &Machine) {

@@ -2,6 +2,7 @@
 
 mod key;
 
+use std::cell::Cell;
 use std::future::pending;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -86,7 +87,7 @@ async fn converse(
     let events = tokio::spawn(accept_server(events));
     let authenticated = tokio::select! {
         result = authenticate(&client, key) => result,
-        end = &mut broken => Err(end.map_or_else(|error| Error::connection(&error), |()| closed())),
+        end = &mut broken => Err(why(end)),
     };
     let mut whole = authenticated.is_ok();
     let _ = opened.send(authenticated);
@@ -98,11 +99,13 @@ async fn converse(
         let Some(job) = job else {
             break;
         };
+        let runs = Cell::new(false);
         let outcome = tokio::select! {
-            outcome = run(&client, &job.command, job.plugs, job.started) => outcome,
+            outcome = run(&client, &job.command, job.plugs, (job.started, &runs)) => outcome,
             end = &mut broken => {
                 whole = false;
-                end.map_err(|error| Error::connection(&error)).map(|()| Exit::Unknown)
+                // Of a command that runs, it is the end, however the guest went.
+                if runs.get() { Ok(Exit::Unknown) } else { Err(why(end)) }
             }
         };
         let _ = job.ended.send(outcome);
@@ -110,8 +113,12 @@ async fn converse(
     events.abort();
 }
 
-fn closed() -> Error {
-    Error::Connection("the guest has closed it".to_owned())
+/// Why there is no connection any more.
+fn why(end: Result<(), makiko::Error>) -> Error {
+    match end {
+        Ok(()) => Error::Connection("the guest has closed it".to_owned()),
+        Err(error) => Error::connection(&error),
+    }
 }
 
 type Opened = (Client, ClientReceiver, ClientFuture<tokio::net::UnixStream>);
@@ -139,14 +146,15 @@ async fn authenticate(client: &Client, key: Privkey) -> Result<(), Error> {
     }
 }
 
-/// Runs the command to its end; says by `started` that it has been started.
+/// Runs the command to its end; says by `started` and `runs` that it has been started.
 async fn run(
     client: &Client,
     command: &Command,
     plugs: Plugs,
-    started: oneshot::Sender<()>,
+    (started, runs): (oneshot::Sender<()>, &Cell<bool>),
 ) -> Result<Exit, Error> {
     let (session, receiver) = start(client, command).await?;
+    runs.set(true);
     // Nobody waits: then nobody wants the command either.
     if started.send(()).is_err() {
         return Ok(Exit::Unknown);
