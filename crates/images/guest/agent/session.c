@@ -511,6 +511,14 @@ static void drain(void)
 	}
 }
 
+/* Whoever takes note of a new address, as services do at once, is to wait until the guest knows all that it is
+ * told with it: nobody is let in before. */
+static void go_first(void)
+{
+	static const int priority = 1;
+	CALL3(sched_setscheduler, 0, SCHED_RR, &priority);
+}
+
 _Noreturn void serve_command(int socket, char **shell, char **environment)
 {
 	static const uint32_t version = VERSION;
@@ -520,8 +528,10 @@ _Noreturn void serve_command(int socket, char **shell, char **environment)
 	const char *line = read_request();
 	if (asked.request.flags & SET_CLOCK)
 		set_clock();
-	if (asked.request.flags & SET_ADDRESS)
+	if (asked.request.flags & SET_ADDRESS) {
+		go_first();
 		set_address(asked.request.address);
+	}
 	uint32_t failed = start_command(shell, line, environment);
 	if (failed) {
 		say(FAILED, &failed);
