@@ -13,7 +13,7 @@ use clade_store::snapshots::Snapshots;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::images::alone;
-use crate::common::{Finished, finish, timeout, wait_until};
+use crate::common::{Finished, finish, long, timeout, wait_until};
 use crate::world::{Chance, World, files, name_of, number};
 
 const NAME: &str = "box";
@@ -338,16 +338,17 @@ impl Siege {
 
 /// A process whose owner was killed may be about to end.
 fn wait_for_state(world: &World, wanted: &[&str]) -> String {
-    let state = || {
-        world.inspect(NAME)["state"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    wait_until("the machine is there", || {
-        wanted.contains(&state().as_str())
-    });
-    state()
+    let began = Instant::now();
+    loop {
+        let machine = world.inspect(NAME);
+        let state = machine["state"].as_str().unwrap_or_default();
+        if wanted.contains(&state) {
+            return state.to_owned();
+        }
+        let there = files(&world.folder(NAME));
+        assert!(began.elapsed() < long(), "{machine:#}, {there:#?}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// How many are killed at least.
