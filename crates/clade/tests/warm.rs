@@ -97,11 +97,17 @@ impl User {
             .collect()
     }
 
-    /// Whether any is being made.
-    fn is_making(&self) -> bool {
+    /// Those of whoever makes one.
+    fn locks(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.warm_folder()).into_iter().flatten();
-        let mut paths = entries.flatten().map(|entry| entry.path());
-        paths.any(|path| name_of(&path) != ".lock" && name_of(&path).ends_with(".lock"))
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| name_of(path) != ".lock" && name_of(path).ends_with(".lock"));
+        paths
+    }
+
+    /// Whether any is being made: who was killed leaves a lock.
+    fn is_making(&self) -> bool {
+        !self.locks().is_empty() && self.maker().is_some()
     }
 
     fn wait_for_warm_images(&self, number: usize) {
@@ -474,8 +480,10 @@ fn whoever_makes_one_can_be_killed_at_any_instant() {
     user.wait_for_warm_images(1);
     wait_until("all makers have gone", || user.maker().is_none());
     assert_eq!(user.boot_of(&[]), user.boot_of(&[]));
+    user.done(&["images"]);
     let left = fs::read_dir(user.warm_folder().join("templates")).expect("folder");
     assert_eq!(left.count(), 1, "something was left behind");
+    assert_eq!(user.locks(), Vec::<PathBuf>::new(), "somebody left a lock");
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl WarmImages {
     /// # Errors
     /// When their folder cannot be read.
     pub fn list(&self) -> Result<Vec<WarmImage>, Error> {
+        self.clear_claims()?;
         let templates = self.machines.templates()?;
         let survey = templates.list()?;
         let unreadable = survey.unreadable.into_iter();
@@ -147,6 +148,20 @@ impl WarmImages {
         let path = self.folder.join(format!("{key}.lock"));
         let lock = Lock::try_acquire(&path)?;
         Ok(lock.map(|_lock| Making { path, _lock }))
+    }
+
+    /// Removes the locks of those who were killed.
+    fn clear_claims(&self) -> Result<(), Error> {
+        let list = || Error::io("list", &self.folder);
+        for entry in fs::read_dir(&self.folder).map_err(list())? {
+            let name = entry.map_err(list())?.file_name();
+            let name = name.to_string_lossy();
+            let key = name.strip_suffix(".lock").map(FileName::new);
+            if let Some(Ok(key)) = key {
+                drop(self.claim(&key)?);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until nobody else makes any, and keeps others from it.
