@@ -19,7 +19,7 @@ impl Session<'_> {
         let snapshot = format!("{source}@cloned");
         let before = children_time()?;
         for round in 1..=self.rounds {
-            self.clone(&snapshot, round)?;
+            self.clone("clone", &snapshot, round)?;
         }
         // The commands alone: all that this process waited for.
         let spent = (children_time()? - before) / f64::from(self.rounds);
@@ -46,24 +46,25 @@ impl Session<'_> {
         self.clade.remove(&[name])
     }
 
-    fn clone(&mut self, snapshot: &str, round: u32) -> Result<(), String> {
-        let name = format!("{}-clone-{round}", self.prefix);
+    /// Makes a clone, uses it and removes it; the names of the rows begin with `rows`.
+    pub(super) fn clone(&mut self, rows: &str, snapshot: &str, round: u32) -> Result<(), String> {
+        let name = format!("{}-{rows}-{round}", self.prefix);
         self.clade.own(&name);
         let arguments = ["clone", snapshot, "--name", &name];
         let time = self.clade.until_lines(&arguments, 1)?;
-        self.time("clone-start", Column::Clade, time);
+        self.time(&format!("{rows}-start"), Column::Clade, time);
         let process = self.clade.process(&name)?;
         let cpu = threads_time(process, |thread| !thread.starts_with("vcpu"))?;
         self.samples
-            .note("clone-process-cpu", MS, Column::Clade, cpu);
+            .note(&format!("{rows}-process-cpu"), MS, Column::Clade, cpu);
         let time = self.clade.shell(&name, "true")?;
-        self.time("clone-first-exec", Column::Clade, time);
+        self.time(&format!("{rows}-first-exec"), Column::Clade, time);
         let time = self.clade.shell(&name, "true")?;
-        self.time("clone-second-exec", Column::Clade, time);
+        self.time(&format!("{rows}-second-exec"), Column::Clade, time);
         thread::sleep(IDLE);
-        self.memory("clone-memory", process)?;
+        self.memory(&format!("{rows}-memory"), process)?;
         self.clade.shell(&name, WORK)?;
-        self.memory("clone-worked", process)?;
+        self.memory(&format!("{rows}-worked"), process)?;
         self.clade.remove(&[name])
     }
 

@@ -131,11 +131,34 @@ impl Clade {
     }
 
     /// Starts a machine of `image`, with the options that say more of it, and waits until it can be worked
-    /// with.
+    /// with. It boots.
     pub(crate) fn start(&self, name: &str, image: &[&str], memory: &str) -> Result<(), String> {
+        self.start_by(Self::run, name, image, memory)
+    }
+
+    /// The same of one that goes on from a warm image, if there is one.
+    pub(crate) fn start_warm(
+        &self,
+        name: &str,
+        image: &[&str],
+        memory: &str,
+    ) -> Result<(), String> {
+        self.start_by(Self::run_warm, name, image, memory)
+    }
+
+    fn start_by(
+        &self,
+        run: fn(&Self, &[&str]) -> Result<Duration, String>,
+        name: &str,
+        image: &[&str],
+        memory: &str,
+    ) -> Result<(), String> {
         self.own(name);
         let detached = ["run", "-d", "--name", name, "--memory", memory];
-        self.run(&[&detached[..], &self.board.options(), image].concat())?;
+        run(
+            self,
+            &[&detached[..], &self.board.options(), image].concat(),
+        )?;
         self.run(&["wait", name, "--for", "ready"])?;
         // Twice: the first may generate keys.
         self.shell(name, "true")?;

@@ -85,6 +85,11 @@ impl Session<'_> {
         self.group("qemu", Self::qemu)
     }
 
+    /// What a machine is called.
+    fn name(&self, of: &str) -> String {
+        format!("{}-{of}", self.prefix)
+    }
+
     /// Whether rows that begin with this word are to be measured.
     fn wants(&self, group: &str) -> bool {
         let only = &self.options.only;

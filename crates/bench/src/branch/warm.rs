@@ -24,6 +24,23 @@ impl Session<'_> {
             let time = self.clade.run_warm(&arguments)?;
             self.time("warm-run", Column::Clade, time);
         }
+        self.warm_clones(&memory)
+    }
+
+    /// Clones of a machine that did not boot, as most of users' machines: what was translated for their sake
+    /// before comes with them.
+    fn warm_clones(&mut self, memory: &str) -> Result<(), String> {
+        let [source, first] = ["warm-source", "warm-first"].map(|name| self.name(name));
+        let image = self.system.image();
+        self.clade.start_warm(&first, &image, memory)?;
+        wait_until_made(&self.clade)?;
+        self.clade.remove(&[first])?;
+        self.clade.start_warm(&source, &image, memory)?;
+        self.clade.shell(&source, self.system.warm)?;
+        self.clade.snapshot(&source, "warm")?;
+        for round in 1..=self.rounds {
+            self.clone("warm-clone", &format!("{source}@warm"), round)?;
+        }
         Ok(())
     }
 }
