@@ -37,7 +37,7 @@ impl Session<'_> {
 
     /// Another one, whose console is the first to be used.
     fn answers(&mut self, snapshot: &str, round: u32) -> Result<(), String> {
-        let name = format!("{}-answers-{round}", self.prefix);
+        let name = self.name(&format!("answers-{round}"));
         self.clade.own(&name);
         self.clade.run(&["clone", snapshot, "--name", &name])?;
         let [first, second] = self.clade.answers(&name)?;
@@ -48,7 +48,7 @@ impl Session<'_> {
 
     /// Makes a clone, uses it and removes it; the names of the rows begin with `rows`.
     pub(super) fn clone(&mut self, rows: &str, snapshot: &str, round: u32) -> Result<(), String> {
-        let name = format!("{}-{rows}-{round}", self.prefix);
+        let name = self.name(&format!("{rows}-{round}"));
         self.clade.own(&name);
         let arguments = ["clone", snapshot, "--name", &name];
         let time = self.clade.until_lines(&arguments, 1)?;
@@ -82,7 +82,7 @@ impl Session<'_> {
     }
 
     fn many(&mut self, snapshot: &str, count: usize, round: u32) -> Result<(), String> {
-        let prefix = format!("{}-many-{round}", self.prefix);
+        let prefix = self.name(&format!("many-{round}"));
         let names: Vec<String> = (1..=count)
             .map(|number| format!("{prefix}-{number}"))
             .collect();

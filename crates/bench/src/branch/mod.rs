@@ -67,7 +67,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn measure(&mut self) -> Result<(), String> {
-        let source = format!("{}-source", self.prefix);
+        let source = self.name("source");
         if ["snapshot", "clone", "restore", "suspend"]
             .iter()
             .any(|group| self.wants(group))

@@ -69,7 +69,7 @@ impl Session<'_> {
                 );
                 continue;
             }
-            let name = format!("{}-{size}", self.prefix);
+            let name = self.name(&format!("{size}"));
             self.clade.start(&name, &["mini"], &format!("{size}M"))?;
             self.clade.shell(&name, &fill(written))?;
             let (time, first) = self.clade.snapshot(&name, "first")?;

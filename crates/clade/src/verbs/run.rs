@@ -2,7 +2,7 @@
 
 mod plan;
 mod shell;
-mod template;
+pub(crate) mod template;
 mod warm;
 
 use std::io::{self, IsTerminal, Write};

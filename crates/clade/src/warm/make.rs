@@ -16,6 +16,7 @@ use super::{Shape, Wish};
 use crate::errand::Console;
 use crate::failure::Failure;
 use crate::verbs::machine_process;
+use crate::verbs::run::template;
 use crate::{root_disk, settle, size};
 
 /// A guest that is not ready after this time never will be.
@@ -159,17 +160,11 @@ fn practise(images: &WarmImages, key: &FileName) -> Result<(), Failure> {
         of_image: true,
         ..CloneOrder::default()
     };
-    let mut done = Ok(());
-    machines.clone_snapshot(&image, &order, &machine_process::command, &mut |made| {
-        for begun in made {
-            done = while_it_runs(machines, begun, |machine| {
-                use_it(machine)?;
-                Ok(machine.teach(&image)?)
-            });
-        }
-        Ok::<(), Failure>(())
-    })?;
-    done
+    let begun = template::make(machines, &image, &order)?;
+    while_it_runs(machines, begun, |machine| {
+        use_it(machine)?;
+        Ok(machine.teach(&image)?)
+    })
 }
 
 /// What is done with every machine.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::images::alone;
-use crate::common::wait;
+use crate::common::{timeout, wait};
 use crate::world::{World, files, name_of};
 
 /// More layers than a disk keeps that nobody else has.
@@ -116,5 +116,5 @@ fn go_on(world: &World) {
     if world.home.run(&["resume", "box"]).code != Some(0) {
         world.done(&["start", "box"]);
     }
-    world.done(&["wait", "box", "--for", "ready", "--timeout", "55"]);
+    world.done(&["wait", "box", "--for", "ready", "--timeout", &timeout(55)]);
 }

@@ -112,20 +112,24 @@ impl ControlServer {
     /// Takes a file from the client behind `reader`, and writes what the engine has made of the guest's code to
     /// it.
     pub(super) fn save_code_cache(&self, reader: &BufReader<UnixStream>, consumer: u64) {
-        let saved = self.receive_files(reader, consumer, 1).and_then(|files| {
-            let [file] = &files[..] else {
-                return Err(NOT_NOW.to_owned());
-            };
-            let machine = self.stop.machine().ok_or(NOT_NOW)?;
-            machine
-                .save_code_cache(file)
-                .map_err(|error| error.to_string())
-        });
-        let event = match saved {
+        let event = match self.try_save_code_cache(reader, consumer) {
             Ok(written) => Event::CodeCacheSaved { written },
             Err(reason) => Event::Failed { reason },
         };
         self.hub.post(consumer, event);
+    }
+
+    fn try_save_code_cache(
+        &self,
+        reader: &BufReader<UnixStream>,
+        consumer: u64,
+    ) -> Result<bool, String> {
+        let files = self.receive_files(reader, consumer, 1)?;
+        let (Some(file), Some(machine)) = (files.first(), self.stop.machine()) else {
+            return Err(NOT_NOW.to_owned());
+        };
+        let saved = machine.save_code_cache(file);
+        saved.map_err(|error| error.to_string())
     }
 
     /// Asks the client behind `reader` for files; it sends nothing else before it was asked to.

@@ -42,7 +42,7 @@ impl Run {
             outside: Some(self.network.outside()),
             ..CloneOrder::default()
         };
-        let (started, connection) = make(template, &order)?;
+        let (started, connection) = make(&Machines::of_user()?, template, &order)?;
         if any_port {
             tell_ports(&started);
         }
@@ -107,16 +107,17 @@ impl Run {
     }
 }
 
-/// Makes one machine.
-pub(super) fn make(
+/// Makes one machine among `machines`.
+pub(crate) fn make(
+    machines: &Machines,
     template: &Snapshot,
     order: &CloneOrder,
 ) -> Result<(Started, Connection), Failure> {
     let mut made = None;
-    let mut keep = |mut machines: Vec<_>| -> Result<(), Failure> {
-        made = machines.pop();
+    let mut keep = |mut all: Vec<_>| -> Result<(), Failure> {
+        made = all.pop();
         Ok(())
     };
-    Machines::of_user()?.clone_snapshot(template, order, &machine_process::command, &mut keep)?;
+    machines.clone_snapshot(template, order, &machine_process::command, &mut keep)?;
     made.ok_or_else(|| Failure::new("no machine was made"))
 }

@@ -145,7 +145,8 @@ impl Warm {
             keep_identity: false,
             of_image: true,
         };
-        let (started, connection) = template::make(image, &order)?;
+        let machines = Machines::of_user()?;
+        let (started, connection) = template::make(&machines, image, &order)?;
         let _ = warm::images().map(|images| images.used(image));
         if matches!(self.purpose, Purpose::Detached) {
             return Ok(Woken {
@@ -154,7 +155,7 @@ impl Warm {
                 entered: None,
             });
         }
-        let machine = Machines::of_user()?.find(&started.spec.id)?;
+        let machine = machines.find(&started.spec.id)?;
         let settled = connection
             .sender
             .request(&Request::Attach { size: None })
@@ -168,7 +169,7 @@ impl Warm {
             }),
             Err(failure) => {
                 machine.kill()?;
-                Machines::of_user()?.remove(&machine)?;
+                machines.remove(&machine)?;
                 Err(failure)
             }
         }
