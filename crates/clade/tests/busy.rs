@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 /// Size of what is sent, in MiB.
 const SIZE: usize = 64;
 
-/// A server, a disk that is written to, and a sum of what is served.
+/// A server, memory that is written to, and a sum of what is served.
 const BEGIN: &str = "mkdir /www; head -c 67108864 /dev/urandom >/www/blob; httpd -h /www; \
     (while :; do cat /www/blob >/tmp/copy; cmp /www/blob /tmp/copy || touch /tmp/torn; done) \
     >/dev/null 2>&1 & sha256sum </www/blob | cut -c1-64";

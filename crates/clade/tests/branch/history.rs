@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::images::alone;
-use crate::common::{timeout, wait};
+use crate::common::{amount, timeout, wait};
 use crate::world::{World, files, name_of};
 
 /// More layers than a disk keeps that nobody else has.
@@ -86,13 +86,13 @@ fn layers_that_no_snapshot_has_become_one_when_the_machine_goes_on() {
 
     // Whenever who makes one of them is killed.
     history.world.done(&["snapshot", "rm", "box@kept"]);
-    for round in 0..3 {
+    for round in 0..amount("layers become one", 3, "kills") {
         history.make_many(&format!("round-{round}"));
         history.world.done(&["suspend", "box"]);
         let mut resuming = history.world.home.clade(&["resume", "box"]);
         let resuming = resuming.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut resuming = resuming.expect("clade");
-        thread::sleep(Duration::from_millis(20 * round));
+        thread::sleep(Duration::from_millis(20 * u64::from(round)));
         resuming.kill().expect("kill");
         wait(&mut resuming);
         go_on(&history.world);

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::thread;
 
+use crate::common::amount;
 use crate::common::images::alone;
 use crate::world::{Chance, World, name_of};
 
 /// So many work side by side, each so often.
-const WORKERS: usize = 20;
+const WORKERS: u32 = 20;
 const ROUNDS: usize = 4;
 
 #[test]
@@ -20,7 +21,8 @@ fn twenty_clone_snapshot_and_remove_at_once() {
     world.shell("box", "echo word >>/history; sync");
     world.done(&["snapshot", "box", "-t", "first"]);
     let mut chance = Chance::new("many at once");
-    let seeds = [(); WORKERS].map(|()| chance.below(6));
+    let workers = amount("many at once", WORKERS, "workers");
+    let seeds: Vec<_> = (0..workers).map(|_| chance.below(6)).collect();
     thread::scope(|scope| {
         for (worker, seed) in seeds.into_iter().enumerate() {
             let world = &world;

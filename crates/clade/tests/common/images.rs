@@ -9,10 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use clade_images::{Architecture, Error, Image, Request, Silent, Source, Unpacked};
 use clade_vmm::spec::EngineKind;
 
-/// Says that a test cannot run, and why; past the test harness's capture, for a skipped test must
-/// be seen.
+/// Says that a test cannot run, and why.
 pub(crate) fn skip(test: &str, reason: impl Display) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Says something past the test harness's capture: what is not tested must be seen.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What was fetched, or `None`, said aloud, where there is neither cache nor network.

@@ -28,11 +28,24 @@ pub(crate) fn long() -> Duration {
     seconds(60)
 }
 
-/// So many seconds, times `CLADE_TEST_PATIENCE` if that is set: some hosts are much slower than others.
-pub(crate) fn seconds(number: u64) -> Duration {
+/// How much slower this host is than others, as `CLADE_TEST_PATIENCE` says.
+fn patience() -> u32 {
     let factor = std::env::var("CLADE_TEST_PATIENCE").ok();
-    let factor: u64 = factor.map_or(1, |text| text.parse().expect("a factor"));
-    Duration::from_secs(number * factor)
+    factor.map_or(1, |text| text.parse().expect("a factor"))
+}
+
+/// So many seconds, and more of them on a slow host.
+pub(crate) fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number) * patience()
+}
+
+/// How many of these a test has: fewer on a slow host, which is said.
+pub(crate) fn amount(test: &str, number: u32, what: &str) -> u32 {
+    let fewer = (number / patience()).max(1);
+    if fewer < number {
+        images::say(&format!("BRIEF {test}: {fewer} of {number} {what}"));
+    }
+    fewer
 }
 
 /// The same as an argument, for `--timeout`.
