@@ -5,8 +5,6 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 use common::guest::Guest;
 use common::images::is_emulated;
@@ -191,39 +189,6 @@ fn translated_code_is_named_for_perf() {
     });
     home.run(&["kill", "one"]);
     fs::remove_file(map).expect("remove the map");
-}
-
-#[test]
-fn a_slow_reader_gets_every_byte() {
-    let home = Home::new();
-    let line = "the quick brown fox jumps over the lazy dog, and over it again\n";
-    let kernel = home.guest(&Guest::new().print_often(line, 40).power_off());
-    let mut child = home
-        .clade(&["run", "--kernel", &kernel])
-        .spawn()
-        .expect("clade");
-    thread::sleep(Duration::from_millis(500));
-    let mut stdout = child.stdout.take().expect("stdout");
-    let mut text = String::new();
-    stdout.read_to_string(&mut text).expect("read");
-    assert_eq!(wait(&mut child).code(), Some(0));
-    assert_eq!(text.len(), 40_000 * line.len());
-    assert!(text == line.repeat(40_000));
-}
-
-#[test]
-fn a_reader_that_goes_away_ends_the_machine() {
-    let home = Home::new();
-    let kernel = home.guest(&Guest::new().print_often("still here\n", 2000).spin());
-    let mut child = home
-        .clade(&["run", "--kernel", &kernel])
-        .spawn()
-        .expect("clade");
-    let mut stdout = child.stdout.take().expect("stdout");
-    read_until(&mut stdout, "still here\n");
-    drop(stdout);
-    assert_eq!(wait(&mut child).code(), Some(128 + 13));
-    home.wait_for_no_machines();
 }
 
 #[test]

@@ -42,6 +42,7 @@ const PACKAGES: [(&str, &[&str]); 2] = [
             "debian",
             "registry",
             "busy",
+            "readers",
         ],
     ),
 ];
