@@ -13,7 +13,7 @@ mod page_map;
 mod writer;
 
 pub use index::{MAX_PAGES, MAX_RUNS, MemoryIndex, Run};
-pub use writer::{LayerSummary, LayerWriter};
+pub use writer::{Joining, LayerSummary, LayerWriter};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;

@@ -62,7 +62,7 @@ impl SavedMemory {
 
     /// Maps the layers over `ram`, which nobody uses yet.
     pub(crate) fn map_into(&self, ram: &GuestRam) -> Result<(), String> {
-        for run in self.index.runs() {
+        for run in self.index.overlays() {
             let length = run.pages as usize * PAGE;
             let address = GuestAddress(run.page * PAGE as u64);
             // All of it in one region, or none.

@@ -5,17 +5,12 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
 
 use clade_store::link_or_copy;
 use clade_store::snapshots::{CODE_CACHE, Snapshot};
 use clade_vmm::control::{Event, Request};
 
-use crate::machine::Next;
 use crate::{Error, Machine};
-
-/// No code cache takes so long to write.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One that is being written.
 const NEW: &str = "code.cache.new";
@@ -70,21 +65,12 @@ impl Machine {
     fn save_code_cache(&self, file: &File) -> Result<bool, Error> {
         let mut connection = self.connect()?;
         self.tell(&connection, &Request::SaveCodeCache)?;
-        loop {
-            let reason = match self.next_event(&mut connection, PATIENCE)? {
-                Next::Event(Event::SendFiles) => {
-                    let sent = connection.sender.files(&[file.as_fd()]);
-                    sent.map_err(|error| self.no_answer(error.to_string()))?;
-                    continue;
-                }
-                Next::Event(Event::CodeCacheSaved { written }) => return Ok(written),
-                Next::Event(Event::Failed { reason }) => reason,
-                Next::Event(_) => continue,
-                Next::Gone => "it has ended meanwhile".to_owned(),
-                Next::Silence => "it takes too long".to_owned(),
-            };
-            return Err(self.no_answer(reason));
-        }
+        let answer = self.take_files(&mut connection, &[file.as_fd()], |event| match event {
+            Event::CodeCacheSaved { written } => Some(Ok(written)),
+            Event::Failed { reason } => Some(Err(reason)),
+            _ => None,
+        })?;
+        answer.map_err(|reason| self.no_answer(reason))
     }
 }
 

@@ -94,32 +94,52 @@ impl Machine {
         };
         self.tell(connection, &Request::Snapshot(order))
             .map_err(nothing)?;
+        self.take_files(
+            connection,
+            &files.descriptors(code_cache),
+            |event| match event {
+                Event::SnapshotProgress { pages } => {
+                    progress(pages * clade_store::memory::PAGE as u64);
+                    None
+                }
+                Event::SnapshotTaken(taken) => Some(Ok(taken)),
+                Event::SnapshotFailed { reason, switched } => Some(Err(NotKept {
+                    error: Error::CannotKeep {
+                        name: self.spec.name.clone(),
+                        reason,
+                    },
+                    switched: Some(switched),
+                })),
+                _ => None,
+            },
+        )?
+    }
+
+    /// Gives the machine the files that it asks for, and waits for what `wanted` finds among its events.
+    ///
+    /// # Errors
+    /// When the machine ends, or has nothing to say for too long.
+    pub(super) fn take_files<T>(
+        &self,
+        connection: &mut Connection,
+        files: &[BorrowedFd<'_>],
+        mut wanted: impl FnMut(Event) -> Option<T>,
+    ) -> Result<T, Error> {
         loop {
             let reason = match self.next_event(connection, PATIENCE)? {
                 Next::Event(Event::SendFiles) => {
-                    let sent = connection.sender.files(&files.descriptors(code_cache));
+                    let sent = connection.sender.files(files);
                     sent.map_err(|error| self.no_answer(error.to_string()))?;
                     continue;
                 }
-                Next::Event(Event::SnapshotProgress { pages }) => {
-                    progress(pages * clade_store::memory::PAGE as u64);
-                    continue;
-                }
-                Next::Event(Event::SnapshotTaken(taken)) => return Ok(taken),
-                Next::Event(Event::SnapshotFailed { reason, switched }) => {
-                    return Err(NotKept {
-                        error: Error::CannotKeep {
-                            name: self.spec.name.clone(),
-                            reason,
-                        },
-                        switched: Some(switched),
-                    });
-                }
-                Next::Event(_) => continue,
+                Next::Event(event) => match wanted(event) {
+                    Some(found) => return Ok(found),
+                    None => continue,
+                },
                 Next::Gone => "it has ended meanwhile",
                 Next::Silence => "it takes too long",
             };
-            return Err(self.no_answer(reason.to_owned()).into());
+            return Err(self.no_answer(reason.to_owned()));
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::mem;
 use std::ops::Range;
 use std::path::Path;
 
@@ -133,6 +134,37 @@ impl MemoryIndex {
     /// The runs of pages that are not zero, by page.
     pub fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// What [`MemoryIndex::runs`] says, as fewer runs for whoever maps them in this order, each over what is
+    /// there: a run goes on behind pages that a later layer has instead.
+    pub fn overlays(&self) -> Vec<Run> {
+        let mut overlays = Vec::with_capacity(self.runs.len());
+        // What may go on behind `end`, each of a later layer than the one before it.
+        let mut open: Vec<Run> = Vec::new();
+        let mut end = 0;
+        for run in &self.runs {
+            if run.page != end {
+                overlays.append(&mut open);
+            }
+            while let Some(covering) = open.pop_if(|last| last.layer > run.layer) {
+                overlays.push(covering);
+            }
+            match open.last_mut() {
+                Some(last) if last.layer == run.layer => {
+                    if last.slot + (run.page - last.page) == run.slot {
+                        last.pages = run.end() - last.page;
+                    } else {
+                        overlays.push(mem::replace(last, *run));
+                    }
+                }
+                _ => open.push(*run),
+            }
+            end = run.end();
+        }
+        overlays.append(&mut open);
+        overlays.sort_unstable_by_key(|run| (run.layer, run.page));
+        overlays
     }
 
     /// Pages in its runs.

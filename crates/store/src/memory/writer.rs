@@ -41,6 +41,17 @@ pub struct LayerSummary {
     pub length: u64,
 }
 
+/// How far [`LayerWriter::fill_gaps`] goes to make the runs of an index fewer.
+#[derive(Debug, Clone, Copy)]
+pub struct Joining {
+    /// With so many runs it is content (at least one).
+    pub enough: usize,
+    /// Pages that it may name for that.
+    pub pages: u64,
+    /// More runs than this there must not be (at least one), whatever the pages.
+    pub most: usize,
+}
+
 impl LayerWriter {
     /// Begins a layer in an empty file, open for writing.
     pub fn new(file: File) -> Self {
@@ -112,6 +123,11 @@ impl LayerWriter {
         })
     }
 
+    /// How many pages were put that are not zero.
+    pub fn pages(&self) -> u64 {
+        self.map.data_pages()
+    }
+
     /// Takes pages that are zero now, without anybody looking at them.
     ///
     /// # Errors
@@ -121,23 +137,30 @@ impl LayerWriter {
     }
 
     /// Which pages to put by [`LayerWriter::put_whole`], clean ones among them, so that the index has
-    /// at most `most` runs (at least one); none if it already has no more. The smallest pieces that
-    /// are near each other are joined, wherever they come from, so neither scattered writes nor a long
-    /// history makes the number of runs grow.
-    pub fn fill_gaps(&self, base: &MemoryIndex, most: usize) -> Vec<Range<u64>> {
+    /// fewer runs. The smallest pieces that are near each other are joined, wherever they come from, so
+    /// neither scattered writes nor a long history makes the number of runs grow.
+    pub fn fill_gaps(&self, base: &MemoryIndex, joining: Joining) -> Vec<Range<u64>> {
         let runs = self.runs(base);
-        let surplus = runs.len().saturating_sub(most.max(1));
-        if surplus == 0 {
+        let needed = runs.len().saturating_sub(joining.most.max(1));
+        let wanted = runs.len().saturating_sub(joining.enough.max(1)).max(needed);
+        if wanted == 0 {
             return Vec::new();
         }
         // Joining two neighbours makes one run less, and costs what lies between both ends.
-        let cost = |left: usize| runs[left + 1].end() - runs[left].page;
-        let mut cheapest: Vec<usize> = (0..runs.len() - 1).collect();
-        cheapest.select_nth_unstable_by_key(surplus - 1, |left| (cost(*left), *left));
-        cheapest.truncate(surplus);
-        cheapest.sort_unstable();
+        let cost = |left: &usize| runs[left + 1].end() - runs[*left].page;
+        let mut joined: Vec<usize> = (0..runs.len() - 1).collect();
+        joined.sort_unstable_by_key(|left| (cost(left), *left));
+        joined.truncate(wanted);
+        let mut spent = 0;
+        let worth_it = joined.iter().enumerate().take_while(|(joins, left)| {
+            spent += cost(left);
+            *joins < needed || spent <= joining.pages
+        });
+        let worth_it = worth_it.count();
+        joined.truncate(worth_it);
+        joined.sort_unstable();
         let mut areas: Vec<Range<u64>> = Vec::new();
-        for left in cheapest {
+        for left in joined {
             let area = runs[left].page..runs[left + 1].end();
             match areas.last_mut() {
                 Some(last) if last.end > area.start => last.end = area.end,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clade_disk::DiskError;
 use clade_engine::{DirtyPages, EngineError, GuestRam, PAGE_SIZE};
-use clade_store::memory::{LayerWriter, MemoryIndex, PAGE};
+use clade_store::memory::{Joining, LayerWriter, MemoryIndex, PAGE};
 use clade_store::{FileName, sealed};
 use serde::{Deserialize, Serialize};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
@@ -23,8 +23,12 @@ const FEW: u64 = 256;
 /// There are no more rounds than this in which the guest runs.
 const ROUNDS: u32 = 8;
 
-/// Saved memory is in no more pieces than this, for each is a mapping of whoever restores it.
+/// Saved memory is in no more pieces than this, for each is a mapping of whoever restores it, some
+/// 3 µs.
 const RUNS_MAX: usize = 4096;
+
+/// Fewer pieces than this are not worth copying anything, more are worth as much as was written.
+const RUNS_ENOUGH: usize = 256;
 
 /// So many pages are copied at once.
 const BATCH: u64 = 256;
@@ -274,7 +278,12 @@ impl<'a> Saving<'a> {
     /// Copies clean pages along where that spares mappings. What the guest writes there meanwhile
     /// is left for the last round, as anything else.
     fn fill_gaps(&mut self, base: &MemoryBase) -> Result<(), SnapshotError> {
-        for pages in self.writer.fill_gaps(&base.index, RUNS_MAX) {
+        let joining = Joining {
+            enough: RUNS_ENOUGH,
+            pages: self.writer.pages(),
+            most: RUNS_MAX,
+        };
+        for pages in self.writer.fill_gaps(&base.index, joining) {
             let mut whole = PageSet::default();
             whole.insert(pages);
             let writer = &mut self.writer;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use proptest::prelude::*;
 
-use super::super::{LayerName, LayerWriter, MemoryIndex, PAGE};
+use super::super::{Joining, LayerName, LayerWriter, MemoryIndex, PAGE, Run};
 
 /// Pages that the tests use.
 const PAGES: u64 = 300;
@@ -90,6 +90,9 @@ impl Layers {
             let mark = model.get(&page).copied().unwrap_or(0);
             assert_eq!(self.page(index, page)[PAGE - 1], mark, "page {page}");
         }
+        let overlays = index.overlays();
+        assert!(overlays.len() <= index.runs().len());
+        assert_eq!(places(&overlays), places(index.runs()));
         for (name, length) in index.layers().iter().zip(index.layer_lengths()) {
             let (_, file) = self.0.iter().find(|(known, _)| known == name).unwrap();
             assert!(file.metadata().unwrap().len() >= length);
@@ -97,22 +100,31 @@ impl Layers {
     }
 }
 
+fn places(runs: &[Run]) -> BTreeMap<u64, (u32, u64)> {
+    let pages = |run: &Run| {
+        let (layer, slots) = (run.layer, run.slot..);
+        run.range().zip(slots.map(move |slot| (layer, slot)))
+    };
+    runs.iter().flat_map(pages).collect()
+}
+
 proptest! {
     #[test]
     fn generations_of_layers_are_what_the_model_says(
-        generations in prop::collection::vec((steps(), 1usize..40), 1..6)
+        generations in prop::collection::vec((steps(), 1usize..40, 1usize..40, 0u64..60), 1..6)
     ) {
         let mut layers = Layers::default();
         let mut model = Model::new();
         let mut history = Vec::new();
         let mut base = MemoryIndex::default();
-        for (steps, most) in generations {
+        for (steps, most, enough, pages) in generations {
+            let joining = Joining { enough, pages, most };
             let (name, mut writer) = layers.begin();
             for step in &steps {
                 take(&mut writer, &mut model, step);
             }
             // In pieces, as a large area is copied.
-            for area in writer.fill_gaps(&base, most) {
+            for area in writer.fill_gaps(&base, joining) {
                 let marks: Vec<u8> =
                     area.clone().map(|page| model.get(&page).copied().unwrap_or(0)).collect();
                 for (piece, marks) in marks.chunks(7).enumerate() {
@@ -120,7 +132,8 @@ proptest! {
                     writer.put_whole(first, &contents(marks)).unwrap();
                 }
             }
-            prop_assert!(writer.fill_gaps(&base, most).is_empty());
+            let again = Joining { pages: 0, ..joining };
+            prop_assert!(writer.fill_gaps(&base, again).is_empty());
             let (index, summary) = writer.finish(name.clone(), &base).unwrap();
             prop_assert!(index.runs().len() <= most.max(1));
             prop_assert_eq!(index.layers().contains(&name), index.layers().last() == Some(&name));
@@ -175,8 +188,40 @@ fn a_few_zero_pages_among_others_cost_no_run_and_many_are_left_out() {
 }
 
 #[test]
-fn the_smallest_gaps_are_filled_first() {
-    let mut layers = Layers::default();
+fn a_run_that_later_layers_interrupt_is_mapped_at_once_and_one_that_has_holes_is_not() {
+    let run = |page, pages, layer, slot| Run {
+        page,
+        pages,
+        layer,
+        slot,
+    };
+    let name = |number: u32| LayerName::new(format!("{number}.mem")).unwrap();
+    let index = |runs| MemoryIndex::new((0..3).map(name).collect(), runs).unwrap();
+
+    let interrupted = index(vec![
+        run(0, 10, 0, 0),
+        run(10, 2, 1, 0),
+        run(12, 1, 2, 0),
+        run(13, 2, 1, 3),
+        run(15, 5, 0, 15),
+    ]);
+    let expected = [run(0, 20, 0, 0), run(10, 5, 1, 0), run(12, 1, 2, 0)];
+    assert_eq!(interrupted.overlays(), expected);
+
+    for separate in [
+        vec![run(0, 10, 0, 0), run(11, 9, 0, 11)],
+        vec![run(0, 10, 1, 0), run(10, 5, 0, 0), run(15, 5, 1, 15)],
+        vec![run(0, 10, 0, 0), run(10, 5, 1, 0), run(15, 5, 0, 14)],
+        vec![run(0, 9, 0, 0), run(10, 5, 1, 0), run(15, 5, 0, 15)],
+    ] {
+        let mut overlays = index(separate.clone()).overlays();
+        overlays.sort_by_key(|run| run.page);
+        assert_eq!(overlays, separate);
+    }
+}
+
+/// One run, with four pages of its own above it.
+fn four_pages_among_others(layers: &mut Layers) -> (MemoryIndex, LayerWriter) {
     let (name, mut writer) = layers.begin();
     writer.put_run(0, &contents(&[1; 300])).unwrap();
     let (base, _) = writer.finish(name, &MemoryIndex::default()).unwrap();
@@ -184,9 +229,45 @@ fn the_smallest_gaps_are_filled_first() {
     for page in [50, 100, 103, 200] {
         writer.put(page, &content(2)).unwrap();
     }
-    assert!(writer.fill_gaps(&base, 9).is_empty());
-    let areas = writer.fill_gaps(&base, 7);
+    (base, writer)
+}
+
+#[test]
+fn the_smallest_gaps_are_filled_first() {
+    let (base, writer) = four_pages_among_others(&mut Layers::default());
+    let filled = |most| {
+        writer.fill_gaps(
+            &base,
+            Joining {
+                enough: most,
+                pages: 0,
+                most,
+            },
+        )
+    };
+    assert!(filled(9).is_empty());
+    let areas = filled(7);
     assert_eq!((areas.len(), areas[0].clone()), (1, 100..104));
+}
+
+#[test]
+fn gaps_are_filled_for_so_many_pages_and_until_it_is_enough() {
+    let (base, writer) = four_pages_among_others(&mut Layers::default());
+    let filled = |enough, pages| {
+        let joining = Joining {
+            enough,
+            pages,
+            most: 100,
+        };
+        let areas = writer.fill_gaps(&base, joining);
+        let ends = areas.iter().map(|area| (area.start, area.end));
+        ends.collect::<Vec<_>>()
+    };
+    assert_eq!(filled(1, 2), []);
+    assert_eq!(filled(1, 6), [(100, 104)]);
+    assert_eq!(filled(8, 300), [(100, 103)]);
+    assert_eq!(filled(9, 300), []);
+    assert_eq!(filled(1, 1000), [(0, 300)]);
 }
 
 #[test]
