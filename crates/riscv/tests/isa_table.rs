@@ -423,9 +423,10 @@ fn documentation_is_fresh() {
     if std::env::var_os("CLADE_BLESS").is_some() {
         std::fs::write(path, &expected).expect("docs/isa.md can be written");
     }
-    let found = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        found == expected,
-        "docs/isa.md is stale: run the tests with CLADE_BLESS=1 and commit it"
-    );
+    let found = std::fs::read_to_string(path).expect("docs/isa.md can be read");
+    let stale = "docs/isa.md is stale: run the tests with CLADE_BLESS=1 and commit it";
+    for (line, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(found, expected, "line {}: {stale}", line + 1);
+    }
+    assert_eq!(found.len(), expected.len(), "bytes: {stale}");
 }
