@@ -18,6 +18,8 @@ use imago::io_buffers::{IoVector, IoVectorMut};
 
 pub(crate) use chain::{DEPTH_MAX, files};
 pub use merge::merge;
+#[cfg(test)]
+pub(crate) use overlay::CLUSTER;
 pub use overlay::create_overlay;
 pub(crate) use stack::{Stack, capacity};
 

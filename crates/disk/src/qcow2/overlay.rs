@@ -10,6 +10,11 @@ use imago::{FormatAccess, FormatCreateBuilder, StorageOpenOptions};
 
 use crate::{DiskError, Format};
 
+/// Bytes of a layer that are allocated, and copied from below, at a time. So much has each table of
+/// a layer, too, four of them from the beginning, so that machines with many layers want it small; but
+/// a table of this size maps only 32 MiB.
+pub(crate) const CLUSTER: usize = 16 << 10;
+
 /// Makes the qcow2 file `path`, which must not be there, as an empty layer above the disk
 /// `backing`, which need not be there yet and may be in use: what is written goes into the layer,
 /// and the disk below stays as it is. The disk has `size` bytes, a multiple of 512, at least as
@@ -65,7 +70,8 @@ pub(super) fn format_as_layer(
     }
     let options = StorageOpenOptions::new().filename(path).write(true);
     let storage = File::from_open_file(file, options)?;
-    let mut builder = Qcow2::<File, FormatAccess<File>>::create_builder(storage).size(size);
+    let builder = Qcow2::<File, FormatAccess<File>>::create_builder(storage).size(size);
+    let mut builder = builder.cluster_size(CLUSTER);
     if let Some((name, format)) = backing {
         builder = builder.backing(name.to_owned(), format.name().to_owned());
     }

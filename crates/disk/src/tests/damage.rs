@@ -6,6 +6,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{Numbers, open, qemu, read, text, write};
+use crate::qcow2::CLUSTER;
 use crate::{DiskError, Format, capacity, create_overlay};
 
 fn refused(path: &Path, format: Format) -> String {
@@ -139,7 +140,7 @@ fn truncated_and_corrupt_files_harm_nobody() {
             // The header; or any of the tables, which begin each of the first clusters.
             let at = match numbers.below(3) {
                 0 => numbers.below(header as u64),
-                _ => numbers.below(6) * 65536 + numbers.below(64),
+                _ => numbers.below(6) * CLUSTER as u64 + numbers.below(64),
             };
             if let Some(byte) = broken.get_mut(at as usize) {
                 *byte = numbers.below(256) as u8;

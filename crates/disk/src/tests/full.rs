@@ -14,7 +14,7 @@ use clade_devices::virtio::block::{BlockBackend, BlockInfo, BlockOperation};
 
 use vm_memory::{Bytes, GuestAddress};
 
-use super::{RAM, buffer, open, qemu, ram, read, text};
+use super::{RAM, buffer, open, output, qemu, ram, read, text};
 use crate::patient::{Patient, failed_sync};
 use crate::{Disk, Format};
 
@@ -166,11 +166,9 @@ struct Small(PathBuf);
 
 impl Small {
     fn mount(test: &str, folder: &Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "none"])
-            .arg(folder)
-            .output();
-        match mounted {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "none"]);
+        match output(mount.arg(folder)) {
             Ok(output) if output.status.success() => Some(Self(folder.to_owned())),
             refused => {
                 eprintln!("SKIPPED {test}: only root can mount a small file system: {refused:?}");
@@ -182,7 +180,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = output(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
 

@@ -4,15 +4,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::branch::{CAPACITY, assert_holds, change, layer};
-use super::{Numbers, open, patiently, qemu, text};
+use super::{Numbers, await_closed, open, qemu, text};
 use crate::{DiskError, Format, create_overlay, files};
 
 /// Makes one of these layers, as a new file.
 fn merge(layers: &[PathBuf], new: &Path) -> Result<(), DiskError> {
-    patiently(|| {
-        File::create(new).expect("file");
-        crate::merge(layers, new)
-    })
+    File::create(new).expect("file");
+    await_closed();
+    crate::merge(layers, new)
 }
 
 /// Disks of several layers above a base, and what each is to hold.

@@ -10,10 +10,8 @@ mod sharing;
 
 use std::io;
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use clade_devices::virtio::GuestBuffer;
 use clade_devices::virtio::block::{BlockBackend, BlockOperation};
@@ -30,26 +28,29 @@ fn ram() -> Arc<GuestRam> {
     Arc::new(GuestRam::from_ranges(&[(GuestAddress(RAM), RAM_SIZE)]).expect("memory"))
 }
 
-/// How long a program that another test has just started may hold what was closed here: between fork and exec
-/// it has all files of this process, and their locks.
-const BETWEEN_FORK_AND_EXEC: Duration = Duration::from_millis(500);
+/// Held while a program starts: between fork and exec it has all files of this process, and their locks,
+/// those among them that another test has just closed.
+static STARTING: Mutex<()> = Mutex::new(());
 
-/// Opens a disk, which somebody may still hold for a moment.
-fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskError> {
-    patiently(|| crate::open(path, format, read_only))
+/// Runs a program to its end.
+fn output(command: &mut Command) -> io::Result<Output> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _starting = STARTING.lock();
+        command.spawn()?
+    };
+    child.wait_with_output()
 }
 
-/// Does it, with disks that somebody may still hold for a moment.
-fn patiently<T>(attempt: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
-    let began = Instant::now();
-    loop {
-        match attempt() {
-            Err(DiskError::InUse { .. }) if began.elapsed() < BETWEEN_FORK_AND_EXEC => {
-                thread::yield_now();
-            }
-            done => return done,
-        }
-    }
+/// Waits until nobody holds what is closed by now.
+fn await_closed() {
+    drop(STARTING.lock());
+}
+
+/// Opens a disk, which was perhaps just closed.
+fn open(path: &Path, format: Format, read_only: bool) -> Result<Disk, DiskError> {
+    await_closed();
+    crate::open(path, format, read_only)
 }
 
 /// Does one operation, and waits for it.
@@ -102,7 +103,7 @@ fn write(disk: &mut Disk, offset: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Runs one of QEMU's tools and returns whether it was content; none where it is not installed.
 fn qemu(arguments: &[&str]) -> Option<bool> {
-    let output = match Command::new(arguments[0]).args(&arguments[1..]).output() {
+    let output = match output(Command::new(arguments[0]).args(&arguments[1..])) {
         Ok(output) => output,
         Err(error) => {
             println!("SKIPPED: no {}: {error}", arguments[0]);
