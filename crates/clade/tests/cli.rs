@@ -274,6 +274,7 @@ fn doctor_answers_in_text_and_json() {
 fn lists_of_nothing() {
     let home = Home::new();
     assert_eq!(home.run(&["ps", "--json"]).stdout(), "[]\n");
+    assert_eq!(home.run(&["ps", "-aq"]).stdout(), "");
     assert!(home.run(&["ps"]).stdout().starts_with("NAME"));
     assert!(home.run(&["images"]).stdout().contains("mini"));
     let images = home.run(&["images", "--json"]);

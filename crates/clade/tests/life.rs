@@ -174,6 +174,7 @@ fn a_name_in_use_is_refused_with_what_to_do() {
     assert_eq!(home.run(&["rename", "one", "three"]).code, Some(0));
     assert_eq!(home.run(&["start", "three"]).stdout(), "three\n");
     assert_eq!(names(&home, &["ps", "--json"]), ["three", "two"]);
+    assert_eq!(home.run(&["ps", "-q"]).stdout(), "three\ntwo\n");
 }
 
 #[test]

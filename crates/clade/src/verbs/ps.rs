@@ -17,6 +17,9 @@ pub(crate) struct Ps {
     /// Those that have stopped, too.
     #[arg(long, short)]
     all: bool,
+    /// Print names alone, one a line.
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
     /// Print JSON, with every detail.
     #[arg(long)]
     json: bool,
@@ -57,6 +60,10 @@ impl Ps {
         let wanted = machines.into_iter();
         let is_alive = |state: &State| state.is_live() || state.is_suspended();
         let wanted = wanted.filter(|machine| self.all || is_alive(&machine.state));
+        if self.quiet {
+            table::print_lines(wanted.map(|machine| machine.spec.name))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let rows: Vec<Row> = wanted.map(Row::of).collect();
         if self.json {
             table::print_json(&rows)?;
