@@ -28,6 +28,14 @@ const TIMES: usize = 4;
 /// So much time services have to take note of what a guest is told.
 const REST: Duration = Duration::from_secs(2);
 
+/// What notes the lease in a guest does so last. One without a network has none: it is not waited for long.
+const AWAIT_LEASE: &str = "\
+tries=0
+until [ -s /etc/resolv.conf ] || [ $tries -ge 50 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done";
+
 /// Bytes that must be free on the disk: what is left over is the user's.
 const SPACE: u64 = 2 << 30;
 
@@ -142,9 +150,21 @@ fn freeze(machine: &Machine, wish: &Wish) -> Result<(), Failure> {
             )));
         }
     }
+    await_lease(machine)?;
     settle::rehearse(machine)?;
     machine.freeze(&wish.key, None, &mut |_| ())?;
     Ok(())
+}
+
+/// Waits until the guest has an address. One that goes on while it is being given one would take this machine's
+/// name with it, in place of that which it has been told by then.
+fn await_lease(machine: &Machine) -> Result<(), Failure> {
+    let command = Command {
+        arguments: ["sh", "-c", AWAIT_LEASE].map(str::to_owned).to_vec(),
+        outer: true,
+        ..Command::default()
+    };
+    run(&mut settle::enter(machine)?, command)
 }
 
 /// Has a machine go on from the warm image as those of the user's will, and gives the image what was translated
@@ -171,13 +191,19 @@ fn practise(images: &WarmImages, key: &FileName) -> Result<(), Failure> {
 fn use_it(machine: &Machine) -> Result<(), Failure> {
     let mut connection = settle::enter(machine)?;
     for _ in 0..TIMES {
-        let (process, streams) = connection.run(Command {
+        let command = Command {
             arguments: vec!["true".to_owned()],
             ..Command::default()
-        })?;
-        drop(streams);
-        process.wait()?;
+        };
+        run(&mut connection, command)?;
     }
     thread::sleep(REST);
+    Ok(())
+}
+
+fn run(connection: &mut clade_guest::Connection, command: Command) -> Result<(), Failure> {
+    let (process, streams) = connection.run(command)?;
+    drop(streams);
+    process.wait()?;
     Ok(())
 }
